@@ -1,1 +1,4 @@
-//! (being written)
+//! Runs programs on devices.
+#![deny(unsafe_code)]
+
+pub mod cpu;

@@ -1,0 +1,3 @@
+//! The native CPU device: kernels by family, a scalar reference beside each, one pool of workers.
+
+pub mod mat;
