@@ -239,7 +239,7 @@ mod tests {
 
     crate::schedule! {
         /// For the tests.
-        pub struct Demo = "demo" v3 {
+        struct Demo = "demo" v3 {
             /// Tokens.
             chunk: [16, 32] = 32,
             /// Rows.
