@@ -20,11 +20,13 @@
 
 mod dtype;
 mod error;
+mod finite;
 pub mod gguf;
 pub mod philox;
 mod row;
 
 pub use dtype::DType;
 pub use error::Error;
+pub use finite::first_non_finite;
 pub use half::{bf16, f16};
 pub use row::{dequantize_row, quantize_row};

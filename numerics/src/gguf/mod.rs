@@ -32,6 +32,8 @@ pub trait BlockFormat {
     const LEN: usize = Self::DTYPE.block_len();
     /// Bytes in a block.
     const BYTES: usize = Self::DTYPE.block_bytes();
+    /// Where the f16 scales and minima lie in a block.
+    const HALVES: &'static [usize];
 
     /// The `LEN` values of `block`. Panics where the slices are shorter than `BYTES` and `LEN`.
     fn decode(block: &[u8], out: &mut [f32]);

@@ -9,6 +9,7 @@ pub struct Q4_1;
 
 impl BlockFormat for Q4_1 {
     const DTYPE: DType = DType::Q4_1;
+    const HALVES: &'static [usize] = &[0, 2];
 
     fn decode(block: &[u8], out: &mut [f32]) {
         let (d, m) = (half_at(block, 0), half_at(block, 2));

@@ -11,6 +11,7 @@ pub struct Q4K;
 
 impl BlockFormat for Q4K {
     const DTYPE: DType = DType::Q4K;
+    const HALVES: &'static [usize] = &[0, 2];
 
     fn decode(block: &[u8], out: &mut [f32]) {
         let (d, dmin) = (half_at(block, 0), half_at(block, 2));

@@ -10,6 +10,7 @@ pub struct Q5_0;
 
 impl BlockFormat for Q5_0 {
     const DTYPE: DType = DType::Q5_0;
+    const HALVES: &'static [usize] = &[0];
 
     fn decode(block: &[u8], out: &mut [f32]) {
         let d = half_at(block, 0);

@@ -10,6 +10,7 @@ pub struct Q5_1;
 
 impl BlockFormat for Q5_1 {
     const DTYPE: DType = DType::Q5_1;
+    const HALVES: &'static [usize] = &[0, 2];
 
     fn decode(block: &[u8], out: &mut [f32]) {
         let (d, m) = (half_at(block, 0), half_at(block, 2));

@@ -16,6 +16,7 @@ const D: usize = 208;
 
 impl BlockFormat for Q6K {
     const DTYPE: DType = DType::Q6K;
+    const HALVES: &'static [usize] = &[D];
 
     fn decode(block: &[u8], out: &mut [f32]) {
         let d = half_at(block, D);

@@ -9,6 +9,7 @@ pub struct Q8_0;
 
 impl BlockFormat for Q8_0 {
     const DTYPE: DType = DType::Q8_0;
+    const HALVES: &'static [usize] = &[0];
 
     fn decode(block: &[u8], out: &mut [f32]) {
         let d = half_at(block, 0);
