@@ -1,0 +1,214 @@
+//! What a device is: it loads programs, runs them on batches, and can run each of its kernels alone for the tuner.
+
+use crate::Error;
+use crate::select::{ScheduleSource, Selection};
+use crate::weights::WeightSource;
+use jet_codegen::op::{BufId, StateId};
+use jet_codegen::program::Program;
+use jet_codegen::schedule::{Family, Problem, Values};
+use jet_dsl::weight::WeightRef;
+use jet_numerics::DType;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What makes two devices the same for a schedule (`hard`), and what is only worth knowing (`soft`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Fingerprint {
+    /// A difference is a miss.
+    pub hard: BTreeMap<String, String>,
+    /// A difference is noted.
+    pub soft: BTreeMap<String, String>,
+}
+
+/// The arithmetic of a program's matrices and the format of its KV caches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Weights widened to float32, float32 throughout.
+    F32,
+    /// Activations rounded to bfloat16 in front of a matrix, bfloat16 caches.
+    Bf16,
+    /// What the weights' format is best served with: int8 blocks for quantised weights, bfloat16 for 16-bit ones,
+    /// float32 for float32; float16 caches.
+    #[default]
+    Native,
+}
+
+impl Precision {
+    /// Every precision with its name on the command line.
+    pub const ALL: &[(&'static str, Precision)] =
+        &[("f32", Precision::F32), ("bf16", Precision::Bf16), ("native", Precision::Native)];
+}
+
+/// What an executable must have room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Tokens in one run, over all sequences.
+    pub max_tokens: usize,
+    /// Rows of logits in one run.
+    pub max_outputs: usize,
+    /// Sequences open at a time.
+    pub max_sequences: usize,
+    /// Tokens in one sequence.
+    pub context: usize,
+}
+
+/// A program to load, with all it needs.
+pub struct LoadRequest<'a> {
+    /// What to run.
+    pub program: Program,
+    /// Its weights.
+    pub weights: &'a dyn WeightSource,
+    /// Tuned schedules.
+    pub schedules: &'a dyn ScheduleSource,
+    /// Arithmetic.
+    pub precision: Precision,
+    /// Room.
+    pub limits: Limits,
+}
+
+/// Rows of output a segment asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// None: the tokens only enter the state.
+    None,
+    /// The last token's.
+    Last,
+    /// Every token's.
+    All,
+}
+
+/// An open sequence of an executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SlotId(pub usize);
+
+/// New tokens of one sequence. A batch is one or more of them, of any lengths; a sequence comes once in a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// The sequence.
+    pub slot: SlotId,
+    /// Token ids; for a program without an embedding only their number counts.
+    pub tokens: &'a [u32],
+    /// Rows wanted.
+    pub outputs: Outputs,
+}
+
+/// A device.
+pub trait Device: Send + Sync {
+    /// As on the command line.
+    fn name(&self) -> String;
+    /// One line for people: the model of the machine and what it can do.
+    fn describe(&self) -> String;
+    /// Its identity for schedules.
+    fn fingerprint(&self) -> Fingerprint;
+    /// Bytes a model may take, where the device knows.
+    fn memory_available(&self) -> Option<u64>;
+    /// The kernel families that have something to tune.
+    fn families(&self) -> &'static [&'static dyn Family];
+    /// The family called `name`.
+    fn family(&self, name: &str) -> Option<&'static dyn Family> {
+        self.families().iter().copied().find(|f| f.name() == name)
+    }
+    /// The tuning problems of `program` at the token counts `tokens`, identical ones once, in program order.
+    fn problems(
+        &self,
+        program: &Program,
+        dtype: &dyn Fn(WeightRef) -> Option<DType>,
+        precision: Precision,
+        tokens: &[usize],
+    ) -> Vec<Problem>;
+    /// Bytes that loading `request` will take, by part.
+    fn footprint(&self, request: &LoadRequest<'_>) -> Result<Footprint, Error>;
+    /// Loads a program.
+    fn load(&self, request: LoadRequest<'_>) -> Result<Box<dyn Executable>, Error>;
+    /// Sets up `problem` alone, on inputs of its own.
+    fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error>;
+}
+
+/// Memory by what it is for, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Footprint {
+    /// Weights in the device's layout.
+    pub weights: u64,
+    /// Activations and scratch.
+    pub activations: u64,
+    /// States of all sequences at full context.
+    pub states: u64,
+}
+
+impl Footprint {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.activations + self.states
+    }
+}
+
+/// A loaded program and its open sequences.
+pub trait Executable: Send {
+    /// What it runs.
+    fn program(&self) -> &Program;
+    /// How its schedules were found.
+    fn selection(&self) -> &Selection;
+    /// Memory it holds.
+    fn footprint(&self) -> Footprint;
+    /// Opens a sequence whose first token has position `position`.
+    fn open_sequence(&mut self, position: usize) -> Result<SlotId, Error>;
+    /// Closes it; its slot may be given out again.
+    fn close_sequence(&mut self, slot: SlotId);
+    /// Position of the sequence's next token.
+    fn position(&self, slot: SlotId) -> usize;
+    /// Runs a batch. On an error nothing has changed.
+    fn run(&mut self, batch: &[Segment<'_>]) -> Result<(), Error>;
+    /// Fills an input buffer for the next run: `rows × width` values.
+    fn write(&mut self, buffer: BufId, values: &[f32]) -> Result<(), Error>;
+    /// An output buffer after a run: one row per token or per asked output.
+    fn read(&self, buffer: BufId) -> &[f32];
+    /// A sequence's state in its declared layout (a KV cache: keys then values, `[tokens, kv_heads, d_head]` each).
+    fn read_state(&self, slot: SlotId, state: StateId) -> Vec<f32>;
+    /// Sets a recurrent or convolution state.
+    fn write_state(&mut self, slot: SlotId, state: StateId, values: &[f32]) -> Result<(), Error>;
+}
+
+/// How far a kernel's output is from its reference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ErrorStats {
+    /// Largest absolute difference.
+    pub max_abs: f64,
+    /// Root mean square difference over the reference's root mean square.
+    pub rel_rms: f64,
+    /// The largest `rel_rms` this kernel's arithmetic allows.
+    pub allowed: f64,
+}
+
+impl ErrorStats {
+    /// Whether the output is as right as its arithmetic allows. Not-a-number is not.
+    pub fn acceptable(&self) -> bool {
+        self.rel_rms <= self.allowed
+    }
+}
+
+/// One problem set up alone, for validation and timing.
+pub trait Bench {
+    /// Makes `values` the schedule of the next runs; untimed.
+    fn prepare(&mut self, values: &Values) -> Result<(), Error>;
+    /// Poisons the output, runs once, and compares all of it with the reference.
+    fn validate(&mut self) -> Result<ErrorStats, Error>;
+    /// Runs `times` times and gives the seconds of all of them.
+    fn time(&mut self, times: usize) -> f64;
+    /// Bytes one run must move and FLOPs it must do at least.
+    fn floor(&self) -> (u64, u64);
+}
+
+/// Opens the device called `name` with `threads` workers (0: as many as there are).
+pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
+    match name {
+        "cpu" => Ok(Arc::new(crate::cpu::CpuDevice::new(threads))),
+        _ => Err(Error::UnknownDevice { found: name.to_owned(), known: device_names() }),
+    }
+}
+
+/// Names that [`open`] accepts.
+pub fn device_names() -> Vec<String> {
+    vec!["cpu".to_owned()]
+}
