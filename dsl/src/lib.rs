@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod check;
 pub mod diagnostic;
+mod digest;
+mod error;
 mod naming;
 pub mod pattern;
 mod spec;
@@ -10,5 +13,6 @@ pub mod suggest;
 pub mod weight;
 
 pub use diagnostic::Diagnostic;
+pub use error::SpecError;
 pub use naming::Naming;
 pub use spec::{Binding, ModelSpec, Precision};

@@ -1,6 +1,6 @@
 //! [`ModelSpec`]: a model without weights and without a device.
 
-use crate::block::{Block, BlockKind};
+use crate::block::Block;
 use crate::naming::Naming;
 use crate::weight::{Role, WeightDecl, WeightRef, shape};
 use serde::{Deserialize, Serialize};
@@ -41,8 +41,10 @@ impl Precision {
 }
 
 /// A model: sizes, the flat pattern and what its characters mean. Valid by construction when it comes from
-/// `jet_model!`, a config or a GGUF header; `check` judges one made by hand.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `jet_model!`, a config, a GGUF header or its own serialised form; [`ModelSpec::checked`] judges one made by
+/// hand. Equality, hash and [`ModelSpec::digest`] are those of its canonical text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "crate::digest::Unchecked")]
 pub struct ModelSpec {
     /// The model's name, kebab-case.
     pub name: Cow<'static, str>,
