@@ -165,7 +165,7 @@ pub trait Executable: Send {
     /// An output buffer after a run: one row per token or per asked output.
     fn read(&self, buffer: BufId) -> &[f32];
     /// A sequence's state in its declared layout (a KV cache: keys then values, `[tokens, kv_heads, d_head]` each).
-    fn read_state(&self, slot: SlotId, state: StateId) -> Vec<f32>;
+    fn read_state(&mut self, slot: SlotId, state: StateId) -> Vec<f32>;
     /// Sets a recurrent or convolution state.
     fn write_state(&mut self, slot: SlotId, state: StateId, values: &[f32]) -> Result<(), Error>;
 }

@@ -1,0 +1,335 @@
+//! A loaded program on the CPU: every op of it as an [`Exec`], run by all workers of the pool in step.
+//!
+//! One run is one dispatch to the pool. Every worker walks through all steps; each step gives it a share of the work
+//! and ends at a barrier. Steps may have barriers of their own between phases. Nothing is allocated in a run.
+
+mod build;
+mod layout;
+mod ops;
+mod shared;
+
+pub(crate) use build::Loader;
+pub(crate) use layout::{Layout, Span, Standing};
+pub(crate) use shared::{Shared, SharedCell};
+
+use super::kv_cache::KvCache;
+use super::mat::{Mat, MatMut};
+use super::pool::{Pool, Worker};
+use super::simd::Isa;
+use crate::Error;
+use crate::device::{Executable, Footprint, LoadRequest, Limits, Segment, SlotId};
+use crate::select::Selection;
+use jet_codegen::memory::{self, MemoryPlan};
+use jet_codegen::op::{BufId, StateId, View};
+use jet_codegen::program::{Program, Rows};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One op, loaded. All workers call `run` at the same time, each with its own [`Worker`].
+pub(crate) trait Exec: Send + Sync {
+    /// Does this worker's share. On return other workers may still be at theirs: the caller places the barrier.
+    fn run(&self, cx: &Cx<'_>, w: &Worker<'_>);
+    /// The state it carries, if any.
+    fn state(&self) -> Option<&dyn Stateful> {
+        None
+    }
+}
+
+/// What an op with a state knows about its storage.
+pub(crate) trait Stateful {
+    /// A fresh state for sequences of up to `context` tokens.
+    fn create(&self, context: usize) -> SlotState;
+    /// Back to fresh.
+    fn reset(&self, state: &mut SlotState);
+    /// In the declared layout.
+    fn export(&self, state: &mut SlotState) -> Vec<f32>;
+    /// From the declared layout.
+    fn import(&self, state: &mut SlotState, values: &[f32]) -> Result<(), String>;
+}
+
+/// Storage of one state of one sequence.
+pub(crate) enum SlotState {
+    Kv(SharedCell<KvCache>),
+    Flat(Shared),
+}
+
+impl SlotState {
+    /// The recurrent or convolution state.
+    pub(crate) fn flat(&self) -> &Shared {
+        match self {
+            SlotState::Flat(s) => s,
+            SlotState::Kv(_) => unreachable!("an op finds the kind of state it created"),
+        }
+    }
+
+    /// The KV cache.
+    pub(crate) fn kv(&self) -> &SharedCell<KvCache> {
+        match self {
+            SlotState::Kv(c) => c,
+            SlotState::Flat(_) => unreachable!("an op finds the kind of state it created"),
+        }
+    }
+}
+
+/// A sequence's place.
+struct Slot {
+    open: bool,
+    standing: Standing,
+    states: Vec<SlotState>,
+}
+
+/// A view with its place in the arena.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operand {
+    base: usize,
+    stride: usize,
+    pub(crate) width: usize,
+    rows: Rows,
+}
+
+impl Operand {
+    fn new(program: &Program, plan: &MemoryPlan, v: View) -> Self {
+        let b = program.buf(v.buf);
+        Self { base: plan.offsets[v.buf.0 as usize] + v.col, stride: b.width, width: v.width, rows: b.rows }
+    }
+}
+
+/// What a step sees of the run.
+pub(crate) struct Cx<'a> {
+    arena: &'a Shared,
+    scratch: &'a [Shared],
+    slots: &'a [Slot],
+    pub(crate) layout: &'a Layout,
+    pub(crate) isa: Isa,
+}
+
+impl Cx<'_> {
+    /// Rows of `o` in this run.
+    pub(crate) fn rows(&self, o: Operand) -> usize {
+        match o.rows {
+            Rows::Tokens => self.layout.tokens(),
+            Rows::Outputs => self.layout.out_rows.len(),
+        }
+    }
+
+    /// All rows, to read.
+    ///
+    /// # Safety
+    /// Nobody writes to them in this phase.
+    #[allow(unsafe_code, reason = "see SAFETY")]
+    pub(crate) unsafe fn mat(&self, o: Operand) -> Mat<'_> {
+        let rows = self.rows(o);
+        // The last element must be inside the arena; an empty matrix touches none.
+        let end = if rows == 0 { o.base } else { o.base + (rows - 1) * o.stride + o.width };
+        assert!(end <= self.arena.len(), "an operand lies inside the arena");
+        // SAFETY: in range, and the caller's promise.
+        unsafe { Mat::from_raw(self.arena.ptr(o.base), rows, o.width, o.stride) }
+    }
+
+    /// Some rows and columns, to write.
+    ///
+    /// # Safety
+    /// Nobody else touches these elements in this phase.
+    #[allow(unsafe_code, reason = "see SAFETY")]
+    pub(crate) unsafe fn mat_mut(&self, o: Operand, rows: Range<usize>, cols: Range<usize>) -> MatMut<'_> {
+        assert!(rows.end <= self.rows(o) && cols.end <= o.width, "an operand lies inside its buffer");
+        let at = o.base + rows.start * o.stride + cols.start;
+        let end = if rows.is_empty() { at } else { at + (rows.len() - 1) * o.stride + cols.len() };
+        assert!(end <= self.arena.len(), "an operand lies inside the arena");
+        // SAFETY: in range, and the caller's promise.
+        unsafe { MatMut::from_raw(self.arena.ptr(at), rows.len(), cols.len(), o.stride) }
+    }
+
+    /// This worker's own scratch.
+    #[allow(clippy::mut_from_ref, unsafe_code, reason = "see SAFETY")]
+    pub(crate) fn scratch(&self, w: &Worker<'_>, len: usize) -> &mut [f32] {
+        // SAFETY: scratch `id` belongs to worker `id` alone, and an op takes it once per phase.
+        unsafe { self.scratch[w.id()].write(0..len) }
+    }
+
+    /// State `state` of the sequence in `slot`.
+    pub(crate) fn state(&self, slot: usize, state: StateId) -> &SlotState {
+        &self.slots[slot].states[state.0 as usize]
+    }
+
+    /// Where the sequence in `slot` stands before this run.
+    pub(crate) fn standing(&self, slot: usize) -> Standing {
+        self.slots[slot].standing
+    }
+}
+
+/// A program with its weights, activations and sequences.
+pub(crate) struct CpuExecutable {
+    program: Program,
+    plan: MemoryPlan,
+    pool: Arc<Pool>,
+    isa: Isa,
+    limits: Limits,
+    steps: Vec<Box<dyn Exec>>,
+    /// The step that owns each state.
+    owners: Vec<usize>,
+    arena: Shared,
+    scratch: Vec<Shared>,
+    slots: Vec<Slot>,
+    layout: Layout,
+    /// Rows of the inputs that were written for the next run.
+    selection: Selection,
+    footprint: Footprint,
+}
+
+impl CpuExecutable {
+    pub(crate) fn load(
+        pool: Arc<Pool>,
+        isa: Isa,
+        footprint: Footprint,
+        request: LoadRequest<'_>,
+    ) -> Result<Self, Error> {
+        let limits = request.limits;
+        let plan = memory::plan(&request.program, limits.max_tokens, limits.max_outputs);
+        let mut loader = Loader::new(&request, &plan, &pool, isa);
+        let mut steps = Vec::with_capacity(request.program.steps.len());
+        for step in &request.program.steps {
+            steps.push(ops::build(&mut loader, &step.op)?);
+        }
+        let (selection, scratch_len) = loader.finish();
+        let program = request.program;
+        let owners = (0..program.states.len())
+            .map(|s| {
+                let of = |step: &jet_codegen::program::Step| step.op.state() == Some(StateId(s as u32));
+                program.steps.iter().position(of).expect("verified: every state belongs to an op")
+            })
+            .collect();
+        Ok(Self {
+            arena: Shared::new(plan.elements),
+            scratch: (0..pool.workers()).map(|_| Shared::new(scratch_len)).collect(),
+            slots: Vec::with_capacity(limits.max_sequences),
+            layout: Layout::with_capacity(limits),
+            program,
+            plan,
+            pool,
+            isa,
+            limits,
+            steps,
+            owners,
+            selection,
+            footprint,
+        })
+    }
+
+    fn operand(&self, buffer: BufId) -> Operand {
+        let width = self.program.buf(buffer).width;
+        Operand::new(&self.program, &self.plan, View { buf: buffer, col: 0, width })
+    }
+
+    fn owner(&self, state: StateId) -> &dyn Stateful {
+        self.steps[self.owners[state.0 as usize]].state().expect("the op of a state is stateful")
+    }
+}
+
+impl Executable for CpuExecutable {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    fn footprint(&self) -> Footprint {
+        self.footprint
+    }
+
+    fn open_sequence(&mut self, position: usize) -> Result<SlotId, Error> {
+        let standing = Standing { first: position, len: 0 };
+        let owners: Vec<&dyn Stateful> =
+            self.owners.iter().map(|o| self.steps[*o].state().expect("the op of a state is stateful")).collect();
+        if let Some(i) = self.slots.iter().position(|s| !s.open) {
+            let slot = &mut self.slots[i];
+            for (state, owner) in slot.states.iter_mut().zip(owners) {
+                owner.reset(state);
+            }
+            (slot.open, slot.standing) = (true, standing);
+            return Ok(SlotId(i));
+        }
+        if self.slots.len() == self.limits.max_sequences {
+            let n = self.limits.max_sequences;
+            return Err(Error::Batch(format!("{n} sequences are open and there is room for {n}; close one first")));
+        }
+        let states = owners.iter().map(|o| o.create(self.limits.context)).collect();
+        self.slots.push(Slot { open: true, standing, states });
+        Ok(SlotId(self.slots.len() - 1))
+    }
+
+    fn close_sequence(&mut self, slot: SlotId) {
+        if let Some(s) = self.slots.get_mut(slot.0) {
+            s.open = false;
+        }
+    }
+
+    fn position(&self, slot: SlotId) -> usize {
+        self.slots.get(slot.0).map_or(0, |s| s.standing.position())
+    }
+
+    fn run(&mut self, batch: &[Segment<'_>]) -> Result<(), Error> {
+        let slots = &self.slots;
+        let standing = |i: usize| slots.get(i).filter(|s| s.open).map(|s| s.standing);
+        self.layout.fill(batch, self.limits, self.program.vocab, standing)?;
+        let cx = Cx {
+            arena: &self.arena,
+            scratch: &self.scratch,
+            slots: &self.slots,
+            layout: &self.layout,
+            isa: self.isa,
+        };
+        let steps = &self.steps;
+        self.pool.run(|w| {
+            for step in steps {
+                step.run(&cx, w);
+                w.barrier();
+            }
+        });
+        for span in &self.layout.spans {
+            self.slots[span.slot].standing.len += span.len;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, buffer: BufId, values: &[f32]) -> Result<(), Error> {
+        let b = self.program.buf(buffer);
+        let (width, name) = (b.width, b.name.clone());
+        if !b.input || values.len() % width != 0 || values.len() / width > self.limits.max_tokens {
+            return Err(Error::Data(format!(
+                "{} values for buffer `{name}`, which {} and takes up to {} rows of {width}",
+                values.len(),
+                if b.input { "is an input" } else { "is no input" },
+                self.limits.max_tokens
+            )));
+        }
+        let base = self.operand(buffer).base;
+        self.arena.as_mut_slice()[base..base + values.len()].copy_from_slice(values);
+        Ok(())
+    }
+
+    fn read(&self, buffer: BufId) -> &[f32] {
+        let o = self.operand(buffer);
+        let rows = match o.rows {
+            Rows::Tokens => self.layout.tokens(),
+            Rows::Outputs => self.layout.out_rows.len(),
+        };
+        &self.arena.as_slice()[o.base..o.base + rows * o.width]
+    }
+
+    fn read_state(&mut self, slot: SlotId, state: StateId) -> Vec<f32> {
+        let owner = self.owners[state.0 as usize];
+        let stateful = self.steps[owner].state().expect("the op of a state is stateful");
+        stateful.export(&mut self.slots[slot.0].states[state.0 as usize])
+    }
+
+    fn write_state(&mut self, slot: SlotId, state: StateId, values: &[f32]) -> Result<(), Error> {
+        let owner = self.owners[state.0 as usize];
+        let stateful = self.steps[owner].state().expect("the op of a state is stateful");
+        stateful.import(&mut self.slots[slot.0].states[state.0 as usize], values).map_err(|e| {
+            Error::Data(format!("state `{}`: {e}", self.program.states[state.0 as usize].name))
+        })
+    }
+}
