@@ -1,1 +1,55 @@
-//! (being written)
+//! The schedule cache: which schedule serves a task on this device, and the evidence for it.
+//!
+//! The tuner (`jet-autotune`) writes here, a session only reads. A schedule is seen as *named integers*; what they
+//! mean is the kernel family's business, and what is not legal any more is a miss with a reason. Without
+//! the cache, or with a damaged one, jet is slower and never wrong.
+//!
+//! Three layers, the upper one winning: an in-process map, the local *overlay* (what `jet-tune` found on this
+//! machine) and shipped *packs*. The overlay is a sled folder that only the tuner opens; after each commit
+//! it is exported as a read-only pack file beside the folder, and that file is what sessions read.
+//!
+//! - [`key`]: what identifies a task; canonical bytes, a readable label, a digest
+//! - [`entry`]: the stored record with its evidence, times and provenance
+//! - [`pack`]: many records in one read-only file
+//! - [`store`], `sled_store`, [`overlay`]: where the tuner writes
+//! - [`lookup`]: [`ScheduleCache`], the look-up ladder
+//! - [`merge`]: which of two records of one task is kept
+//! - [`folders`]: where all this lives
+//!
+//! The bytes of every format are written down in `docs/format.md`.
+//!
+//! ```
+//! use jet_cache::{Dims, Fingerprint, Mode, ScheduleCache, TaskFields, TaskKey};
+//!
+//! let device = Fingerprint::new("cpu").with("model", "a processor").with("workers", 8);
+//! let key = TaskKey::new(TaskFields::new(device, "gemm", 1, "q4_1/int8", "cpu-1").dim("n", 576).dim("tokens", 64));
+//! let cache = ScheduleCache::empty(Mode::Default);
+//! let found = cache.lookup(&key, &|_| Ok(())).unwrap();
+//! assert!(found.schedule.is_none(), "nothing is stored yet: the family's default runs");
+//! assert_eq!(cache.counts().default, 1);
+//! # let _: Dims = Dims::new();
+//! ```
+#![forbid(unsafe_code)]
+
+mod bytes;
+pub mod entry;
+pub mod error;
+pub mod files;
+pub mod folders;
+pub mod key;
+pub mod lookup;
+pub mod merge;
+pub mod overlay;
+pub mod pack;
+mod quiet;
+mod sled_store;
+pub mod store;
+
+pub use entry::{
+    Entry, Evidence, Grade, NamedIntegers, Origin, Provenance, RunnerUp, Search, Status, Timing,
+};
+pub use error::CacheError;
+pub use key::{Dims, Fingerprint, StoreKey, TaskFields, TaskKey};
+pub use lookup::{Counts, Found, Mode, Rung, ScheduleCache};
+pub use overlay::Overlay;
+pub use pack::{Manifest, Pack};
