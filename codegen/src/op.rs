@@ -219,6 +219,8 @@ pub enum Op {
     Embed {
         /// `[vocab, width]`.
         table: WeightRef,
+        /// Rows of the table.
+        vocab: usize,
         /// `[tokens, width]`.
         out: View,
     },
@@ -500,6 +502,41 @@ impl Op {
             Op::JetGates { a_log, dt_bias, .. } => vec![*a_log, *dt_bias],
             Op::Route { bias, .. } => vec![*bias],
             Op::Experts(e) => e.gate.iter().chain(&e.up).chain(&e.down).copied().collect(),
+            Op::Rope { .. }
+            | Op::Attention(_)
+            | Op::GatedDelta(_)
+            | Op::Unary { .. }
+            | Op::Glu { .. }
+            | Op::Add { .. }
+            | Op::Gather { .. }
+            | Op::Copy { .. } => vec![],
+        }
+    }
+
+    /// The weights it uses, each with its number of values.
+    pub fn weight_elements(&self) -> Vec<(WeightRef, usize)> {
+        match self {
+            Op::Embed { table, vocab, out } => vec![(*table, vocab * out.width)],
+            Op::RmsNorm { x, weight, .. } => vec![(*weight, x.width)],
+            Op::HeadNorm { x, heads, weight, .. } => vec![(*weight, x.width / (*heads).max(1))],
+            Op::GatedNorm { x, weight, .. } => vec![(*weight, x.width)],
+            Op::Linear(l) => {
+                let bias = |p: &LinearPart| p.bias.map(|b| (b, p.rows));
+                l.parts.iter().flat_map(|p| std::iter::once((p.weight, p.rows * l.x.width)).chain(bias(p))).collect()
+            }
+            Op::CausalConv { x, weight, bias, taps, .. } => {
+                std::iter::once((*weight, x.width * taps)).chain(bias.map(|b| (b, x.width))).collect()
+            }
+            Op::DynamicConv { u, h, w2, bias, taps, .. } => {
+                vec![(*w2, u.width * taps * h.width), (*bias, u.width * taps)]
+            }
+            Op::Experts(e) => {
+                let n = e.hidden * e.x.width;
+                e.gate.iter().chain(&e.up).chain(&e.down).map(|w| (*w, n)).collect()
+            }
+            Op::Ssd(_) | Op::JetGates { .. } | Op::Route { .. } => {
+                self.weights().into_iter().map(|w| (w, self.reads().last().map_or(0, |v| v.width))).collect()
+            }
             Op::Rope { .. }
             | Op::Attention(_)
             | Op::GatedDelta(_)

@@ -47,7 +47,7 @@ pub fn lower_plain(spec: &ModelSpec, options: LowerOptions) -> Program {
     let mut p = Program::new(&spec.name);
     p.vocab = spec.vocab as usize;
     let h = p.buffer("h", d, Rows::Tokens);
-    p.push(None, Op::Embed { table: own(Role::Embedding), out: h });
+    p.push(None, Op::Embed { table: own(Role::Embedding), vocab: spec.vocab as usize, out: h });
     for (i, _, block) in spec.layers() {
         if options.keep_hidden {
             keep(&mut p, h, format!("hidden.{i}"));
