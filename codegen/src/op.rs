@@ -519,10 +519,16 @@ impl Op {
             Op::Embed { table, vocab, out } => vec![(*table, vocab * out.width)],
             Op::RmsNorm { x, weight, .. } => vec![(*weight, x.width)],
             Op::HeadNorm { x, heads, weight, .. } => vec![(*weight, x.width / (*heads).max(1))],
-            Op::GatedNorm { x, weight, .. } => vec![(*weight, x.width)],
+            Op::GatedNorm { x, weight, groups, order, .. } => vec![match order {
+                GateOrder::GateFirst => (*weight, x.width),
+                GateOrder::NormFirst => (*weight, x.width / (*groups).max(1)),
+            }],
             Op::Linear(l) => {
                 let bias = |p: &LinearPart| p.bias.map(|b| (b, p.rows));
-                l.parts.iter().flat_map(|p| std::iter::once((p.weight, p.rows * l.x.width)).chain(bias(p))).collect()
+                l.parts
+                    .iter()
+                    .flat_map(|p| std::iter::once((p.weight, p.rows * l.x.width)).chain(bias(p)))
+                    .collect()
             }
             Op::CausalConv { x, weight, bias, taps, .. } => {
                 std::iter::once((*weight, x.width * taps)).chain(bias.map(|b| (b, x.width))).collect()

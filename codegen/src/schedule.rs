@@ -224,7 +224,11 @@ pub trait Family: Sync {
 
     /// The legal candidates for `problem`, the default first. A default is always legal.
     fn candidates(&self, problem: &Problem) -> Vec<Values> {
-        candidates(self.params()).into_iter().filter(|v| self.legal(problem, v).is_ok()).collect()
+        let default = self.default_values(problem);
+        let mut all = candidates(self.params());
+        all.retain(|v| *v != default && self.legal(problem, v).is_ok());
+        all.insert(0, default);
+        all
     }
 
     /// What runs when nothing was tuned.
