@@ -10,6 +10,8 @@ mod naming;
 pub mod pattern;
 mod spec;
 pub mod suggest;
+#[cfg(feature = "syntax")]
+pub mod syntax;
 pub mod weight;
 
 pub use diagnostic::Diagnostic;

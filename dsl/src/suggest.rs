@@ -53,11 +53,20 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// `a`, `a or b`, `a, b or c`, each in backticks.
 pub fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    listed(words, "or")
+}
+
+/// `a`, `a and b`, `a, b and c`, each in backticks.
+pub fn all_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    listed(words, "and")
+}
+
+fn listed<'a>(words: impl IntoIterator<Item = &'a str>, joint: &str) -> String {
     let quoted: Vec<String> = words.into_iter().map(|w| format!("`{w}`")).collect();
     match quoted.as_slice() {
         [] => "nothing".to_owned(),
         [one] => one.clone(),
-        [head @ .., last] => format!("{} or {last}", head.join(", ")),
+        [head @ .., last] => format!("{} {joint} {last}", head.join(", ")),
     }
 }
 
@@ -94,5 +103,6 @@ mod tests {
     fn lists_words() {
         assert_eq!(one_of(["a"]), "`a`");
         assert_eq!(one_of(["a", "b", "c"]), "`a`, `b` or `c`");
+        assert_eq!(all_of(["a", "b"]), "`a` and `b`");
     }
 }

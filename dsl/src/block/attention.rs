@@ -1,7 +1,7 @@
 //! `*` and `W`: causal softmax attention with grouped queries, optionally rotary, with q/k norms, biases and
 //! a sliding window.
 
-use super::{BlockKind, BlockState};
+use super::{BlockKind, BlockState, FieldInfo, Takes};
 use crate::weight::{Role, WeightShape, shape};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,28 @@ impl Attention {
     pub fn kv_dim(&self) -> u64 {
         u64::from(self.n_kv_heads) * u64::from(self.d_head)
     }
+}
+
+/// The fields of `attention { … }` and, with the last one required, of `window_attention { … }`.
+pub(super) const FIELDS: &[FieldInfo] =
+    &with_window(FieldInfo::optional("window", Takes::OptionalSize, "none", WINDOW));
+/// See [`FIELDS`].
+pub(super) const WINDOW_FIELDS: &[FieldInfo] =
+    &with_window(FieldInfo::required("window", Takes::Size, WINDOW));
+
+const WINDOW: &str = "Sliding window in tokens, the current one counted.";
+
+const fn with_window(window: FieldInfo) -> [FieldInfo; 8] {
+    [
+        FieldInfo::required("n_heads", Takes::Size, "Query heads."),
+        FieldInfo::required("n_kv_heads", Takes::Size, "Key and value heads."),
+        FieldInfo::required("d_head", Takes::Size, "Width of a head."),
+        FieldInfo::optional("rope", Takes::Rope, "none", "Rotary position embedding."),
+        FieldInfo::optional("qk_norm", Takes::Flag, "false", "RMSNorm on each query and key head."),
+        FieldInfo::optional("qkv_bias", Takes::Flag, "false", "Biases on the q, k and v projections."),
+        FieldInfo::optional("out_bias", Takes::Flag, "false", "Bias on the output projection."),
+        window,
+    ]
 }
 
 impl BlockKind for Attention {

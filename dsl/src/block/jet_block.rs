@@ -1,7 +1,7 @@
 //! `J`: JetBlock (Jet-Nemotron, arXiv 2508.15884): gated-delta-rule linear attention whose values pass a
 //! convolution with a kernel generated per token.
 
-use super::{BlockKind, BlockState};
+use super::{BlockKind, BlockState, FieldInfo, Takes};
 use crate::weight::{Role, WeightShape, shape};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,21 @@ impl JetBlock {
         self.value_dim() / u64::from(self.reduction.max(1))
     }
 }
+
+/// The fields of `jet_block { … }`.
+pub(super) const FIELDS: &[FieldInfo] = &[
+    FieldInfo::required("n_heads", Takes::Size, "Heads."),
+    FieldInfo::required("d_head", Takes::Size, "Key width of a head."),
+    FieldInfo::optional("expand_v", Takes::Number, "2.0", "Value width over key width."),
+    FieldInfo::optional("conv", Takes::Size, "4", "Taps of the dynamic convolution."),
+    FieldInfo::optional(
+        "reduction",
+        Takes::Size,
+        "8",
+        "Value channels per hidden channel of the kernel generator.",
+    ),
+    FieldInfo::optional("norm_eps", Takes::Number, "1e-5", "Epsilon of the gated norm."),
+];
 
 impl BlockKind for JetBlock {
     fn name(&self) -> &'static str {

@@ -1,6 +1,6 @@
 //! `M`: the Mamba-2 mixer (state-space duality; Dao and Gu, 2024), with the shapes of Nemotron-H.
 
-use super::{BlockKind, BlockState};
+use super::{BlockKind, BlockState, FieldInfo, Takes};
 use crate::weight::{Role, WeightShape, shape};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,20 @@ impl Mamba2 {
         self.d_inner() + self.conv_dim() + u64::from(self.n_heads)
     }
 }
+
+/// The fields of `mamba2 { … }`.
+pub(super) const FIELDS: &[FieldInfo] = &[
+    FieldInfo::required("n_heads", Takes::Size, "Heads."),
+    FieldInfo::required("d_head", Takes::Size, "Channels per head."),
+    FieldInfo::optional("d_state", Takes::Size, "128", "State size per channel."),
+    FieldInfo::optional("n_groups", Takes::Size, "1", "Groups of heads that share B and C."),
+    FieldInfo::optional("conv", Takes::Size, "4", "Taps of the causal convolution."),
+    FieldInfo::optional("chunk", Takes::Size, "128", "Suggested chunk length; never changes the result."),
+    FieldInfo::optional("dt_min", Takes::Number, "0.0", "Lower clamp of the step size."),
+    FieldInfo::optional("dt_max", Takes::OptionalNumber, "none", "Upper clamp of the step size."),
+    FieldInfo::optional("proj_bias", Takes::Flag, "false", "Bias on the input and output projections."),
+    FieldInfo::optional("conv_bias", Takes::Flag, "true", "Bias of the convolution."),
+];
 
 impl BlockKind for Mamba2 {
     fn name(&self) -> &'static str {

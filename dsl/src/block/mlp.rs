@@ -1,6 +1,6 @@
 //! `-`: the dense MLP, plain (relu²) or gated (SwiGLU, gated GELU).
 
-use super::{BlockKind, BlockState};
+use super::{BlockKind, BlockState, FieldInfo, Takes};
 use crate::weight::{Role, WeightShape, shape};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,13 @@ impl Mlp {
     /// What a definition leaves out: no bias.
     pub const DEFAULT: Self = Self { hidden: 0, act: Act::Swiglu, bias: false };
 }
+
+/// The fields of `mlp { … }`.
+pub(super) const FIELDS: &[FieldInfo] = &[
+    FieldInfo::required("hidden", Takes::Size, "Inner width."),
+    FieldInfo::required("act", Takes::Act, "Activation; it also says whether there is a gate."),
+    FieldInfo::optional("bias", Takes::Flag, "false", "Biases on all projections."),
+];
 
 impl BlockKind for Mlp {
     fn name(&self) -> &'static str {

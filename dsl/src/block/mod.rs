@@ -4,12 +4,14 @@
 //! parameters, the weights it needs (role and shape), the state it carries between tokens and its cost.
 
 mod attention;
+mod field;
 mod jet_block;
 mod mamba2;
 mod mlp;
 mod moe;
 
 pub use attention::{Attention, Rope, RopeScaling};
+pub use field::{FieldInfo, MODEL_FIELDS, Takes};
 pub use jet_block::JetBlock;
 pub use mamba2::Mamba2;
 pub use mlp::{Act, Mlp};
@@ -80,20 +82,33 @@ pub struct KindInfo {
     pub symbol: char,
     /// One line for messages and documentation.
     pub summary: &'static str,
+    /// What stands between its braces.
+    pub fields: &'static [FieldInfo],
 }
 
 /// All block kinds and their default characters. `W` is attention whose window is required.
 pub const KINDS: &[KindInfo] = &[
-    KindInfo { name: "mamba2", symbol: 'M', summary: "Mamba-2 state-space mixer" },
-    KindInfo { name: "attention", symbol: '*', summary: "full causal attention, grouped-query" },
-    KindInfo { name: "window_attention", symbol: 'W', summary: "sliding-window attention" },
-    KindInfo { name: "mlp", symbol: '-', summary: "dense MLP" },
+    KindInfo { name: "mamba2", symbol: 'M', summary: "Mamba-2 state-space mixer", fields: mamba2::FIELDS },
+    KindInfo {
+        name: "attention",
+        symbol: '*',
+        summary: "full causal attention, grouped-query",
+        fields: attention::FIELDS,
+    },
+    KindInfo {
+        name: "window_attention",
+        symbol: 'W',
+        summary: "sliding-window attention",
+        fields: attention::WINDOW_FIELDS,
+    },
+    KindInfo { name: "mlp", symbol: '-', summary: "dense MLP", fields: mlp::FIELDS },
     KindInfo {
         name: "jet_block",
         symbol: 'J',
         summary: "JetBlock: gated delta rule with dynamic convolution",
+        fields: jet_block::FIELDS,
     },
-    KindInfo { name: "moe", symbol: 'E', summary: "mixture of experts" },
+    KindInfo { name: "moe", symbol: 'E', summary: "mixture of experts", fields: moe::FIELDS },
 ];
 
 impl Block {

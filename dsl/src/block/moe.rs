@@ -1,7 +1,7 @@
 //! `E`: mixture of experts as in Nemotron 3: sigmoid router with a choice bias, routed experts, one shared
 //! expert, optionally experts in a latent width.
 
-use super::{Act, BlockKind, BlockState};
+use super::{Act, BlockKind, BlockState, FieldInfo, Takes};
 use crate::weight::{Role, WeightShape, shape};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,25 @@ impl Moe {
         if self.act.gated() { 3 } else { 2 }
     }
 }
+
+/// The fields of `moe { … }`.
+pub(super) const FIELDS: &[FieldInfo] = &[
+    FieldInfo::required("n_experts", Takes::Size, "Routed experts."),
+    FieldInfo::required("top_k", Takes::Size, "Experts chosen per token."),
+    FieldInfo::required("hidden", Takes::Size, "Inner width of a routed expert."),
+    FieldInfo::optional("shared_hidden", Takes::Size, "0", "Inner width of the shared expert; 0 is none."),
+    FieldInfo::optional("act", Takes::Act, "relu2", "Activation of the experts."),
+    FieldInfo::optional("n_group", Takes::Size, "1", "Router groups."),
+    FieldInfo::optional("topk_group", Takes::Size, "1", "Router groups that stay in the choice."),
+    FieldInfo::optional("norm_topk", Takes::Flag, "true", "Divide the chosen weights by their sum."),
+    FieldInfo::optional("scale", Takes::Number, "1.0", "Factor on the routed output."),
+    FieldInfo::optional(
+        "latent",
+        Takes::OptionalSize,
+        "none",
+        "Width the routed experts work in, if not d_model.",
+    ),
+];
 
 impl BlockKind for Moe {
     fn name(&self) -> &'static str {
