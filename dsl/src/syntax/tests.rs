@@ -117,10 +117,10 @@ fn puts_each_error_on_its_token() {
     only(&[("\"MM*M-J*\"", "MMM")], "8:14: `pattern` takes a string such as");
     only(&[("n_groups: 2", "n_groups: 3")], "10:77: n_groups (3) does not divide n_heads (16)");
     only(&[("conv: 4 }", "conv: 1 }")], "10:86: conv is 1");
-    only(&[("n_kv_heads: 2", "n_kv_heads: 3")], "11:54: n_kv_heads (3) does not divide n_heads (8)");
+    only(&[("n_kv_heads: 2", "n_kv_heads: 3")], "11:52: n_kv_heads (3) does not divide n_heads (8)");
     only(
         &[("act: relu2", "act: silu")],
-        "12:49: `act` takes `relu2`, `swiglu` or `geglu`, found `silu`; with a gate",
+        "12:48: `act` takes `relu2`, `swiglu` or `geglu`, found `silu`; with a gate",
     );
     only(&[("nvfp4", "fp4")], "15:38: unknown precision `fp4`; did you mean `nvfp4`?");
     only(
