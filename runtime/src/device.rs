@@ -200,10 +200,18 @@ pub trait Bench {
     fn floor(&self) -> (u64, u64);
 }
 
+/// Token counts that schedules are tuned for, each standing for the counts down to the one before: those an executable
+/// of at most `max_tokens` tokens a run can meet, the last one whole.
+pub fn token_buckets(max_tokens: usize) -> Vec<usize> {
+    const BUCKETS: [usize; 5] = [1, 8, 64, 256, 512];
+    let last = BUCKETS.iter().position(|b| *b >= max_tokens).unwrap_or(BUCKETS.len() - 1);
+    BUCKETS[..=last].to_vec()
+}
+
 /// Opens the device called `name` with `threads` workers (0: as many as there are).
-pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
+pub fn open(name: &str, _threads: usize) -> Result<Arc<dyn Device>, Error> {
     match name {
-        "cpu" => Ok(Arc::new(crate::cpu::CpuDevice::new(threads))),
+        // cpu: joins when its matrices do
         _ => Err(Error::UnknownDevice { found: name.to_owned(), known: device_names() }),
     }
 }
