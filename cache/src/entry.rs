@@ -82,12 +82,13 @@ pub struct Evidence {
     pub reference: String,
     /// Largest absolute error over the whole output.
     pub max_abs: f64,
-    /// Largest error relative to the reference's own scale.
-    pub max_rel: f64,
-    /// The bound that `max_rel` had to keep.
+    /// Root mean square error over the reference's root mean square.
+    pub rel_rms: f64,
+    /// The bound that `rel_rms` had to keep.
     pub tolerance: f64,
-    /// Seed of the synthetic inputs.
-    pub inputs_seed: u64,
+    /// Seed of the synthetic inputs; absent where the device has one fixed set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs_seed: Option<u64>,
 }
 
 /// The fastest candidate that did not win.
@@ -115,6 +116,12 @@ pub struct Timing {
     /// The best of the others; absent where there was only one candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner_up: Option<RunnerUp>,
+    /// Bytes that one run must move at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor_bytes: Option<u64>,
+    /// Floating-point operations that one run must do at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor_flops: Option<u64>,
     /// Lower bound from the roofline; absent where the device has no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_ns: Option<f64>,
@@ -204,11 +211,11 @@ impl Entry {
             return Some(format!("its status is {}, but evidence or times are missing", self.status));
         }
         if let Some(e) = &self.evidence {
-            if let Some(bad) = first_unusable(&[e.max_abs, e.max_rel, e.tolerance]) {
+            if let Some(bad) = first_unusable(&[e.max_abs, e.rel_rms, e.tolerance]) {
                 return Some(format!("{bad} is no error figure"));
             }
-            if e.max_rel > e.tolerance {
-                return Some(format!("its error {:e} is above the tolerance {:e}", e.max_rel, e.tolerance));
+            if e.rel_rms > e.tolerance {
+                return Some(format!("its error {:e} is above the tolerance {:e}", e.rel_rms, e.tolerance));
             }
         }
         let t = self.timing.as_ref()?;
@@ -323,9 +330,9 @@ pub(crate) mod tests {
             evidence: Some(Evidence {
                 reference: "cpu-reference 1".into(),
                 max_abs: 1.25e-4,
-                max_rel: 3.5e-5,
+                rel_rms: 3.5e-5,
                 tolerance: 1e-3,
-                inputs_seed: 7,
+                inputs_seed: Some(7),
             }),
             timing: Some(Timing {
                 samples: 21,
@@ -334,6 +341,8 @@ pub(crate) mod tests {
                 p90_ns: 11_000.0,
                 default_ns: 12_500.0,
                 runner_up: Some(RunnerUp { schedule: schedule(tile + 1), median_ns: 10_900.0 }),
+                floor_bytes: Some(500_000),
+                floor_flops: None,
                 bound_ns: None,
             }),
             search: Search { effort: "quick".into(), candidates: 12, timed: 11, rejected: 1, complete: true },
@@ -396,8 +405,8 @@ pub(crate) mod tests {
         refused(|e| e.evidence = None, "evidence or times are missing");
         refused(|e| e.timing = None, "evidence or times are missing");
         refused(|e| e.grade = Grade::Modelled, "grade modelled");
-        refused(|e| e.evidence.as_mut().unwrap().max_rel = f64::NAN, "no error figure");
-        refused(|e| e.evidence.as_mut().unwrap().max_rel = 0.5, "above the tolerance");
+        refused(|e| e.evidence.as_mut().unwrap().rel_rms = f64::NAN, "no error figure");
+        refused(|e| e.evidence.as_mut().unwrap().rel_rms = 0.5, "above the tolerance");
         refused(|e| e.timing.as_mut().unwrap().median_ns = -1.0, "no time");
         refused(|e| e.key = TaskKey::new(e.key.fields().clone().dim("n", -4)), "the size n is -4");
     }

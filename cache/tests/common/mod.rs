@@ -23,9 +23,9 @@ pub(crate) fn entry(n: i64, tokens: i64, tile: i64) -> Entry {
         evidence: Some(Evidence {
             reference: "cpu-reference 1".into(),
             max_abs: 1.25e-4,
-            max_rel: 3.5e-5,
+            rel_rms: 3.5e-5,
             tolerance: 1e-3,
-            inputs_seed: 7,
+            inputs_seed: Some(7),
         }),
         timing: Some(Timing {
             samples: 21,
@@ -34,6 +34,8 @@ pub(crate) fn entry(n: i64, tokens: i64, tile: i64) -> Entry {
             p90_ns: 11_000.0,
             default_ns: 12_500.0,
             runner_up: Some(RunnerUp { schedule: schedule(tile + 1), median_ns: 10_900.0 }),
+            floor_bytes: Some(500_000),
+            floor_flops: Some(1_769_472),
             bound_ns: Some(4_000.0),
         }),
         search: Search { effort: "quick".into(), candidates: 12, timed: 11, rejected: 1, complete: true },
