@@ -123,7 +123,8 @@ impl ModelSpec {
         self.own_params() + self.layers().map(|(_, _, b)| block(b)).sum::<u64>()
     }
 
-    /// Parameters that one token uses.
+    /// Parameters that one token uses, with the routers' choice bias, which [`ModelSpec::params`] leaves out:
+    /// both follow the published counts.
     pub fn active_params(&self) -> u64 {
         let d = u64::from(self.d_model);
         self.own_params() + self.layers().map(|(_, _, b)| d + b.kind().active_params(d)).sum::<u64>()

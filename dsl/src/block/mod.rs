@@ -46,7 +46,7 @@ pub trait BlockKind {
     fn state(&self) -> BlockState;
     /// FLOPs for one token that sees `context` tokens (itself included), two per multiply-add.
     fn flops_per_token(&self, d: u64, context: u64) -> u64;
-    /// Parameters that one token uses; differs from the sum of the weights for a mixture of experts only.
+    /// Parameters that one token uses; differs from the sum of the parameters for a mixture of experts only.
     fn active_params(&self, d: u64) -> u64 {
         self.weights(d).iter().filter(|(r, _)| r.is_parameter()).map(|(_, s)| s.elements()).sum()
     }

@@ -117,8 +117,8 @@ impl BlockKind for Moe {
     fn active_params(&self, d: u64) -> u64 {
         let idle = u64::from(self.n_experts - self.top_k.min(self.n_experts));
         let expert = self.expert_matrices() * u64::from(self.hidden) * self.expert_width(d);
-        let all: u64 =
-            self.weights(d).iter().filter(|(r, _)| r.is_parameter()).map(|(_, s)| s.elements()).sum();
+        // The choice bias is no parameter, yet every token reads it, and the published count has it.
+        let all: u64 = self.weights(d).iter().map(|(_, s)| s.elements()).sum();
         all - idle * expert
     }
 }
