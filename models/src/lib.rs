@@ -1,1 +1,11 @@
-//! (being written)
+//! Presets, weights, text: everything about a concrete model that is neither its declaration nor its execution.
+//!
+//! [`weights`] gives each weight of a [`dsl::ModelSpec`] from a checkpoint, a GGUF file or a seed; [`text`] turns
+//! messages into token ids and ids into text, and picks the next id; [`hub`] finds what is already in the
+//! Hugging Face cache of this machine. No kernels live here, and nothing is fetched.
+
+pub mod hub;
+pub mod text;
+pub mod weights;
+
+pub use jet_dsl as dsl;
