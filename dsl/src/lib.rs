@@ -6,6 +6,7 @@ pub mod check;
 pub mod diagnostic;
 mod digest;
 mod error;
+pub mod import;
 mod naming;
 pub mod pattern;
 mod spec;
@@ -16,5 +17,5 @@ pub mod weight;
 
 pub use diagnostic::Diagnostic;
 pub use error::SpecError;
-pub use naming::Naming;
+pub use naming::{Naming, gguf_model_name, gguf_name};
 pub use spec::{Binding, ModelSpec, Precision};

@@ -58,6 +58,43 @@ impl Naming {
     }
 }
 
+/// What a GGUF file of a transformer (llama, qwen2, qwen3) calls a weight of the model itself.
+pub fn gguf_model_name(role: Role) -> Option<&'static str> {
+    Some(match role {
+        Role::Embedding => "token_embd.weight",
+        Role::FinalNorm => "output_norm.weight",
+        Role::LmHead => "output.weight",
+        _ => return None,
+    })
+}
+
+/// What a GGUF file of a transformer (llama, qwen2, qwen3) calls the weight `role` of pattern position
+/// `layer`, which holds `block`: `blk.{i}.attn_q.weight` and so on. `None` for what such files cannot hold.
+pub fn gguf_name(layer: u32, block: &Block, role: Role) -> Option<String> {
+    let name = match (block, role) {
+        (Block::Attention(_), Role::Norm) => "attn_norm.weight",
+        (Block::Attention(_), Role::QProj) => "attn_q.weight",
+        (Block::Attention(_), Role::KProj) => "attn_k.weight",
+        (Block::Attention(_), Role::VProj) => "attn_v.weight",
+        (Block::Attention(_), Role::OProj) => "attn_output.weight",
+        (Block::Attention(_), Role::QBias) => "attn_q.bias",
+        (Block::Attention(_), Role::KBias) => "attn_k.bias",
+        (Block::Attention(_), Role::VBias) => "attn_v.bias",
+        (Block::Attention(_), Role::OBias) => "attn_output.bias",
+        (Block::Attention(_), Role::QNorm) => "attn_q_norm.weight",
+        (Block::Attention(_), Role::KNorm) => "attn_k_norm.weight",
+        (Block::Mlp(_), Role::Norm) => "ffn_norm.weight",
+        (Block::Mlp(_), Role::GateProj) => "ffn_gate.weight",
+        (Block::Mlp(_), Role::UpProj) => "ffn_up.weight",
+        (Block::Mlp(_), Role::DownProj) => "ffn_down.weight",
+        (Block::Mlp(_), Role::GateBias) => "ffn_gate.bias",
+        (Block::Mlp(_), Role::UpBias) => "ffn_up.bias",
+        (Block::Mlp(_), Role::DownBias) => "ffn_down.bias",
+        _ => return None,
+    };
+    Some(format!("blk.{}.{name}", layer / 2))
+}
+
 /// The name below the mixer's prefix; both conventions agree on it.
 fn part(block: &Block, role: Role) -> String {
     let jet = matches!(block, Block::JetBlock(_));

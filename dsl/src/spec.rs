@@ -1,7 +1,7 @@
 //! [`ModelSpec`]: a model without weights and without a device.
 
 use crate::block::Block;
-use crate::naming::Naming;
+use crate::naming::{Naming, gguf_model_name, gguf_name};
 use crate::weight::{Role, WeightDecl, WeightRef, shape};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -106,6 +106,17 @@ impl ModelSpec {
             all.push(own(Role::LmHead, shape([v, d])));
         }
         all
+    }
+
+    /// What a GGUF file calls a weight of this model; `None` for what such a file cannot hold.
+    pub fn gguf_name(&self, id: WeightRef) -> Option<String> {
+        match id.layer {
+            None => gguf_model_name(id.role).map(str::to_owned),
+            Some(layer) => {
+                let block = self.pattern.chars().nth(layer as usize).and_then(|c| self.block(c))?;
+                gguf_name(layer, block, id.role)
+            }
+        }
     }
 
     /// Parameters, a tied head counted once, without the routers' choice bias (a buffer).
