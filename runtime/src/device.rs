@@ -209,9 +209,9 @@ pub fn token_buckets(max_tokens: usize) -> Vec<usize> {
 }
 
 /// Opens the device called `name` with `threads` workers (0: as many as there are).
-pub fn open(name: &str, _threads: usize) -> Result<Arc<dyn Device>, Error> {
+pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
     match name {
-        // cpu: joins when its matrices do
+        "cpu" => Ok(Arc::new(crate::cpu::CpuDevice::new(threads))),
         _ => Err(Error::UnknownDevice { found: name.to_owned(), known: device_names() }),
     }
 }

@@ -40,10 +40,9 @@ impl Weight<'_> {
         let mut out = vec![0.0; rows * cols];
         for (r, row) in out.chunks_mut(cols.max(1)).enumerate() {
             let stored = self.row_map.as_ref().map_or(r, |m| m[r] as usize);
-            let bytes = self
-                .bytes
-                .get(stored * stride..(stored + 1) * stride)
-                .ok_or_else(|| format!("row {stored} lies beyond the {} bytes of the tensor", self.bytes.len()))?;
+            let bytes = self.bytes.get(stored * stride..(stored + 1) * stride).ok_or_else(|| {
+                format!("row {stored} lies beyond the {} bytes of the tensor", self.bytes.len())
+            })?;
             jet_numerics::dequantize_row(self.dtype, bytes, row).map_err(|e| e.to_string())?;
         }
         Ok(out)
@@ -58,33 +57,59 @@ pub trait WeightSource {
     fn dtype(&self, id: WeightRef) -> Option<DType>;
 }
 
-/// Float32 weights held in memory, for single ops and tests.
+/// Weights held in memory, for single ops and tests.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryWeights {
-    tensors: HashMap<WeightRef, (Vec<usize>, Vec<f32>)>,
+    tensors: HashMap<WeightRef, Stored>,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    dtype: DType,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
 }
 
 impl MemoryWeights {
-    /// Adds a weight.
+    /// Adds a float32 weight.
     pub fn insert(&mut self, id: WeightRef, shape: &[usize], values: Vec<f32>) {
         debug_assert_eq!(shape.iter().product::<usize>(), values.len());
-        self.tensors.insert(id, (shape.to_vec(), values));
+        let bytes = bytemuck::cast_slice(&values).to_vec();
+        self.tensors.insert(id, Stored { dtype: DType::F32, shape: shape.to_vec(), bytes });
+    }
+
+    /// Adds a weight stored as `dtype`, `shape` `[rows, cols]`; fails where a row is no whole number of blocks.
+    pub fn insert_as(
+        &mut self,
+        id: WeightRef,
+        dtype: DType,
+        shape: &[usize; 2],
+        values: &[f32],
+    ) -> Result<(), String> {
+        let [rows, cols] = *shape;
+        let row =
+            dtype.row_bytes(cols).ok_or_else(|| format!("rows of {cols} are no whole blocks of {dtype}"))?;
+        let mut bytes = vec![0; rows * row];
+        for (values, out) in values.chunks(cols.max(1)).zip(bytes.chunks_mut(row.max(1))) {
+            jet_numerics::quantize_row(dtype, values, out).map_err(|e| e.to_string())?;
+        }
+        self.tensors.insert(id, Stored { dtype, shape: shape.to_vec(), bytes });
+        Ok(())
+    }
+
+    /// The values of a weight as they are stored.
+    pub fn values(&self, id: WeightRef) -> Result<Vec<f32>, String> {
+        self.weight(id).map_err(|e| e.to_string())?.to_f32()
     }
 }
 
 impl WeightSource for MemoryWeights {
     fn weight(&self, id: WeightRef) -> Result<Weight<'_>, Error> {
-        let (shape, values) =
-            self.tensors.get(&id).ok_or_else(|| Error::Weight { id, reason: "was not given".into() })?;
-        Ok(Weight {
-            dtype: DType::F32,
-            shape: shape.clone(),
-            bytes: Cow::Borrowed(bytemuck::cast_slice(values)),
-            row_map: None,
-        })
+        let t = self.tensors.get(&id).ok_or_else(|| Error::Weight { id, reason: "was not given".into() })?;
+        Ok(Weight { dtype: t.dtype, shape: t.shape.clone(), bytes: Cow::Borrowed(&t.bytes), row_map: None })
     }
 
     fn dtype(&self, id: WeightRef) -> Option<DType> {
-        self.tensors.contains_key(&id).then_some(DType::F32)
+        self.tensors.get(&id).map(|t| t.dtype)
     }
 }

@@ -2,16 +2,26 @@
 
 pub mod act;
 pub mod attention;
+mod bench;
 pub mod conv;
+mod device;
 pub mod dynamic_conv;
+mod exec;
 pub mod float_env;
+pub mod gated_delta;
 #[cfg(test)]
 pub(crate) mod golden;
 pub mod kv_cache;
+mod machine;
 pub mod mat;
+#[path = "plain_matmul.rs"]
+pub mod matmul;
 pub mod norm;
 pub mod pool;
 pub mod rope;
 mod scan;
 pub mod simd;
+pub mod ssd;
 pub mod topology;
+
+pub use device::{CpuDevice, FAMILIES};

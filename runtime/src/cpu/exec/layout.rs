@@ -120,7 +120,11 @@ fn check(
             return Err(Error::Batch(format!("sequence {i} comes twice in the batch")));
         }
         if at.len + s.tokens.len() > limits.context {
-            return Err(Error::ContextFull { position: at.len, new: s.tokens.len(), context: limits.context });
+            return Err(Error::ContextFull {
+                position: at.len,
+                new: s.tokens.len(),
+                context: limits.context,
+            });
         }
         if vocab > 0
             && let Some(id) = s.tokens.iter().find(|t| **t as usize >= vocab)

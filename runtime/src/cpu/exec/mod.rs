@@ -3,13 +3,17 @@
 //! One run is one dispatch to the pool. Every worker walks through all steps; each step gives it a share of the work
 //! and ends at a barrier. Steps may have barriers of their own between phases. Nothing is allocated in a run.
 
+#![allow(unsafe_code, reason = "workers take disjoint parts of the arena, see `shared`")]
+
 mod build;
 mod layout;
 mod ops;
 mod shared;
 
-pub(crate) use build::Loader;
+pub(crate) use build::{Loader, PerBucket};
 pub(crate) use layout::{Layout, Span, Standing};
+pub(crate) use ops::FAMILIES;
+pub(crate) use ops::problems;
 pub(crate) use shared::{Shared, SharedCell};
 
 use super::kv_cache::KvCache;
@@ -17,7 +21,7 @@ use super::mat::{Mat, MatMut};
 use super::pool::{Pool, Worker};
 use super::simd::Isa;
 use crate::Error;
-use crate::device::{Executable, Footprint, LoadRequest, Limits, Segment, SlotId};
+use crate::device::{Executable, Footprint, Limits, LoadRequest, Segment, SlotId};
 use crate::select::Selection;
 use jet_codegen::memory::{self, MemoryPlan};
 use jet_codegen::op::{BufId, StateId, View};
@@ -39,8 +43,8 @@ pub(crate) trait Exec: Send + Sync {
 pub(crate) trait Stateful {
     /// A fresh state for sequences of up to `context` tokens.
     fn create(&self, context: usize) -> SlotState;
-    /// Back to fresh.
-    fn reset(&self, state: &mut SlotState);
+    /// Back to fresh, for a sequence whose first token has position `first`.
+    fn reset(&self, state: &mut SlotState, first: usize);
     /// In the declared layout.
     fn export(&self, state: &mut SlotState) -> Vec<f32>;
     /// From the declared layout.
@@ -59,6 +63,22 @@ impl SlotState {
         match self {
             SlotState::Flat(s) => s,
             SlotState::Kv(_) => unreachable!("an op finds the kind of state it created"),
+        }
+    }
+
+    /// The same, by its only holder.
+    pub(crate) fn flat_mut(&mut self) -> &mut Shared {
+        match self {
+            SlotState::Flat(s) => s,
+            SlotState::Kv(_) => unreachable!("an op finds the kind of state it created"),
+        }
+    }
+
+    /// The KV cache, by its only holder.
+    pub(crate) fn kv_mut(&mut self) -> &mut KvCache {
+        match self {
+            SlotState::Kv(c) => c.get_mut(),
+            SlotState::Flat(_) => unreachable!("an op finds the kind of state it created"),
         }
     }
 
@@ -88,6 +108,11 @@ pub(crate) struct Operand {
 }
 
 impl Operand {
+    /// Whether the two are the same elements.
+    pub(crate) fn same_place(self, other: Self) -> bool {
+        (self.base, self.stride, self.width) == (other.base, other.stride, other.width)
+    }
+
     fn new(program: &Program, plan: &MemoryPlan, v: View) -> Self {
         let b = program.buf(v.buf);
         Self { base: plan.offsets[v.buf.0 as usize] + v.col, stride: b.width, width: v.width, rows: b.rows }
@@ -116,7 +141,6 @@ impl Cx<'_> {
     ///
     /// # Safety
     /// Nobody writes to them in this phase.
-    #[allow(unsafe_code, reason = "see SAFETY")]
     pub(crate) unsafe fn mat(&self, o: Operand) -> Mat<'_> {
         let rows = self.rows(o);
         // The last element must be inside the arena; an empty matrix touches none.
@@ -130,7 +154,6 @@ impl Cx<'_> {
     ///
     /// # Safety
     /// Nobody else touches these elements in this phase.
-    #[allow(unsafe_code, reason = "see SAFETY")]
     pub(crate) unsafe fn mat_mut(&self, o: Operand, rows: Range<usize>, cols: Range<usize>) -> MatMut<'_> {
         assert!(rows.end <= self.rows(o) && cols.end <= o.width, "an operand lies inside its buffer");
         let at = o.base + rows.start * o.stride + cols.start;
@@ -141,7 +164,7 @@ impl Cx<'_> {
     }
 
     /// This worker's own scratch.
-    #[allow(clippy::mut_from_ref, unsafe_code, reason = "see SAFETY")]
+    #[allow(clippy::mut_from_ref, reason = "each worker has scratch of its own")]
     pub(crate) fn scratch(&self, w: &Worker<'_>, len: usize) -> &mut [f32] {
         // SAFETY: scratch `id` belongs to worker `id` alone, and an op takes it once per phase.
         unsafe { self.scratch[w.id()].write(0..len) }
@@ -165,6 +188,8 @@ pub(crate) struct CpuExecutable {
     pool: Arc<Pool>,
     isa: Isa,
     limits: Limits,
+    /// Runs before the steps: what depends on the batch only.
+    prologue: Box<dyn Exec>,
     steps: Vec<Box<dyn Exec>>,
     /// The step that owns each state.
     owners: Vec<usize>,
@@ -172,7 +197,6 @@ pub(crate) struct CpuExecutable {
     scratch: Vec<Shared>,
     slots: Vec<Slot>,
     layout: Layout,
-    /// Rows of the inputs that were written for the next run.
     selection: Selection,
     footprint: Footprint,
 }
@@ -191,7 +215,8 @@ impl CpuExecutable {
         for step in &request.program.steps {
             steps.push(ops::build(&mut loader, &step.op)?);
         }
-        let (selection, scratch_len) = loader.finish();
+        let (selection, scratch_len, angles) = loader.finish();
+        let prologue = ops::angles_step(angles);
         let program = request.program;
         let owners = (0..program.states.len())
             .map(|s| {
@@ -209,6 +234,7 @@ impl CpuExecutable {
             pool,
             isa,
             limits,
+            prologue,
             steps,
             owners,
             selection,
@@ -216,13 +242,20 @@ impl CpuExecutable {
         })
     }
 
+    /// Sets how many tokens a sequence has, for benchmarks that run one place again and again.
+    pub(crate) fn set_length(&mut self, slot: SlotId, len: usize) {
+        self.slots[slot.0].standing.len = len;
+    }
+
+    /// Fills the first `len` values of an output with not-a-number, so that what a kernel leaves out is seen.
+    pub(crate) fn poison(&mut self, buffer: BufId, len: usize) {
+        let base = self.operand(buffer).base;
+        self.arena.as_mut_slice()[base..base + len].fill(f32::NAN);
+    }
+
     fn operand(&self, buffer: BufId) -> Operand {
         let width = self.program.buf(buffer).width;
         Operand::new(&self.program, &self.plan, View { buf: buffer, col: 0, width })
-    }
-
-    fn owner(&self, state: StateId) -> &dyn Stateful {
-        self.steps[self.owners[state.0 as usize]].state().expect("the op of a state is stateful")
     }
 }
 
@@ -241,21 +274,31 @@ impl Executable for CpuExecutable {
 
     fn open_sequence(&mut self, position: usize) -> Result<SlotId, Error> {
         let standing = Standing { first: position, len: 0 };
-        let owners: Vec<&dyn Stateful> =
-            self.owners.iter().map(|o| self.steps[*o].state().expect("the op of a state is stateful")).collect();
+        let owners: Vec<&dyn Stateful> = self
+            .owners
+            .iter()
+            .map(|o| self.steps[*o].state().expect("the op of a state is stateful"))
+            .collect();
         if let Some(i) = self.slots.iter().position(|s| !s.open) {
             let slot = &mut self.slots[i];
             for (state, owner) in slot.states.iter_mut().zip(owners) {
-                owner.reset(state);
+                owner.reset(state, position);
             }
             (slot.open, slot.standing) = (true, standing);
             return Ok(SlotId(i));
         }
         if self.slots.len() == self.limits.max_sequences {
             let n = self.limits.max_sequences;
-            return Err(Error::Batch(format!("{n} sequences are open and there is room for {n}; close one first")));
+            return Err(Error::Batch(format!(
+                "{n} sequences are open and there is room for {n}; close one first"
+            )));
         }
-        let states = owners.iter().map(|o| o.create(self.limits.context)).collect();
+        let fresh = |owner: &&dyn Stateful| {
+            let mut state = owner.create(self.limits.context);
+            owner.reset(&mut state, position);
+            state
+        };
+        let states = owners.iter().map(fresh).collect();
         self.slots.push(Slot { open: true, standing, states });
         Ok(SlotId(self.slots.len() - 1))
     }
@@ -281,9 +324,9 @@ impl Executable for CpuExecutable {
             layout: &self.layout,
             isa: self.isa,
         };
-        let steps = &self.steps;
+        let (prologue, steps) = (&self.prologue, &self.steps);
         self.pool.run(|w| {
-            for step in steps {
+            for step in std::iter::once(prologue).chain(steps) {
                 step.run(&cx, w);
                 w.barrier();
             }
@@ -328,8 +371,8 @@ impl Executable for CpuExecutable {
     fn write_state(&mut self, slot: SlotId, state: StateId, values: &[f32]) -> Result<(), Error> {
         let owner = self.owners[state.0 as usize];
         let stateful = self.steps[owner].state().expect("the op of a state is stateful");
-        stateful.import(&mut self.slots[slot.0].states[state.0 as usize], values).map_err(|e| {
-            Error::Data(format!("state `{}`: {e}", self.program.states[state.0 as usize].name))
-        })
+        stateful
+            .import(&mut self.slots[slot.0].states[state.0 as usize], values)
+            .map_err(|e| Error::Data(format!("state `{}`: {e}", self.program.states[state.0 as usize].name)))
     }
 }

@@ -34,8 +34,11 @@ impl Shared {
     }
 
     fn layout(len: usize) -> Option<Layout> {
-        let bytes = len.checked_mul(size_of::<f32>()).expect("sizes were checked against the memory there is");
-        (len > 0).then(|| Layout::from_size_align(bytes, ALIGN).expect("sizes were checked against the memory there is"))
+        let bytes =
+            len.checked_mul(size_of::<f32>()).expect("sizes were checked against the memory there is");
+        (len > 0).then(|| {
+            Layout::from_size_align(bytes, ALIGN).expect("sizes were checked against the memory there is")
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
