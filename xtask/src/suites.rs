@@ -1,0 +1,97 @@
+//! `cargo xtask test`: the test suites, sorted by what they need.
+
+use crate::count::{Counts, Reader};
+use crate::process::{cargo, show};
+use crate::{fetch, target};
+use anyhow::{Context, Result};
+use clap::Args;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// Arguments of `test`.
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// Do not fetch the model; tests that need it are skipped unless it is there already.
+    #[arg(long)]
+    no_fetch: bool,
+}
+
+/// A command whose output is that of `cargo test`.
+struct Suite {
+    name: &'static str,
+    needs: &'static str,
+    command: Command,
+}
+
+fn suites() -> Vec<Suite> {
+    let mut examples = cargo(["test", "--no-fail-fast", "--manifest-path", "examples/Cargo.toml"]);
+    // Dependencies built for the workspace serve the examples too.
+    examples.arg("--target-dir").arg(target());
+    vec![
+        Suite {
+            name: "the workspace",
+            needs: "nothing; a part of it the model file",
+            command: cargo(["test", "--workspace", "--no-fail-fast"]),
+        },
+        Suite {
+            name: "the runtime without SIMD",
+            needs: "nothing",
+            command: cargo(["test", "--package", "jet-runtime", "--no-default-features", "--no-fail-fast"]),
+        },
+        Suite { name: "the examples, as a user's project", needs: "nothing", command: examples },
+    ]
+}
+
+/// Runs every suite, prints the sum as the last line.
+pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
+    let counts = all(!args.no_fetch)?;
+    println!("{counts}");
+    Ok(ExitCode::from(u8::from(counts.failed > 0)))
+}
+
+/// Runs every suite.
+pub(crate) fn all(fetch_model: bool) -> Result<Counts> {
+    if fetch_model && let Err(e) = fetch::model() {
+        println!("the model could not be fetched, tests that need it will be skipped: {e:#}");
+    }
+    let mut counts = Counts::default();
+    for suite in suites() {
+        counts += one(suite)?;
+    }
+    Ok(counts)
+}
+
+fn one(mut suite: Suite) -> Result<Counts> {
+    suite.command.args(["--", "--show-output"]).env("CARGO_TERM_COLOR", "never");
+    println!("\n== {} (needs {}): {}", suite.name, suite.needs, show(&suite.command));
+    let start = Instant::now();
+    let mut child =
+        suite.command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {}", suite.name))?;
+    let out = child.stdout.take().context("the output was asked for")?;
+    let mut reader = Reader::default();
+    let mut log = std::fs::File::create(log_path(suite.name)?)?;
+    for line in BufReader::new(out).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        writeln!(log, "{line}")?;
+        if reader.line(&line) {
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    let mut counts = reader.counts();
+    if !status.success() && counts.failed == 0 {
+        // A suite that could not be built, or died, has no line of its own for that.
+        println!("{} did not run to its end ({status})", suite.name);
+        counts.failed = 1;
+    }
+    println!("== {}: {counts}, {:.0} s", suite.name, start.elapsed().as_secs_f64());
+    Ok(counts)
+}
+
+/// Where a suite's whole output is kept.
+fn log_path(name: &str) -> Result<std::path::PathBuf> {
+    let folder = target().join("xtask");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder.join(format!("{}.log", name.replace([' ', ',', '\''], "-"))))
+}
