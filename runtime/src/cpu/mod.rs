@@ -1,11 +1,13 @@
 //! The native CPU device: kernels by family, a scalar reference beside each, one pool of workers.
 
 pub mod act;
+pub mod argmax;
 pub mod attention;
 mod bench;
 pub mod conv;
 mod device;
 pub mod dynamic_conv;
+pub mod embed;
 mod exec;
 pub mod float_env;
 pub mod gated_delta;
@@ -16,6 +18,7 @@ mod machine;
 pub mod mat;
 #[path = "plain_matmul.rs"]
 pub mod matmul;
+pub mod moe;
 pub mod norm;
 pub mod pool;
 pub mod rope;
