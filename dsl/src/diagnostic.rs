@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn draws_several_carets_for_one_fault() {
         let mut fault = Diagnostic::new(1..2, "wrong");
-        fault.others = vec![4..5];
+        fault.others.push(4..5);
         assert_eq!(fault.render("MKMMK"), "wrong\n\"MKMMK\"\n  ^  ^");
     }
 

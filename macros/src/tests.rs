@@ -2,11 +2,11 @@
 
 use crate::expand;
 use jet_dsl::syntax;
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Every `jet_model!` in a source file under `tests/golden/input`, expanded.
+/// What the macro would print, formatted.
 fn expansion(tokens: &TokenStream) -> String {
     let expanded = match syntax::parse(tokens.clone()) {
         Ok(definition) => expand::definition(&definition),
@@ -84,20 +84,42 @@ fn keeps_the_type_when_the_definition_is_wrong() {
     compare("wrong", &TINY.replace("M-J*", "M-K*").replace("32_000", "0"));
 }
 
-/// Prints what the expansion of the longest preset costs; a slow machine is not a failure.
+/// The tokens between the braces of the first `jet_model!` of a file.
+fn definition_in(source: &str) -> TokenStream {
+    let tokens: Vec<TokenTree> =
+        source.parse::<TokenStream>().expect("the file is Rust").into_iter().collect();
+    let name = tokens.windows(3).find_map(|w| match w {
+        [TokenTree::Ident(name), TokenTree::Punct(_), TokenTree::Group(body)] if name == "jet_model" => {
+            Some(body.stream())
+        }
+        _ => None,
+    });
+    name.expect("the file declares a model")
+}
+
+/// Prints what reading, judging and expanding each preset costs; a slow machine is not a failure.
 #[test]
-fn prints_the_time_of_the_longest_expansion() {
-    let blocks = &TINY[TINY.find("blocks").expect("blocks")..];
-    let pattern = "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME".replace('E', "-");
-    let text = format!("pub struct Long; vocab: 131_072, d_model: 2_688, pattern: \"{pattern}J\", {blocks}");
-    let tokens: TokenStream = text.parse().expect("the definition is Rust tokens");
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
-        let start = Instant::now();
-        let definition = syntax::parse(tokens.clone()).expect("a legal model");
-        let expanded = expand::definition(&definition);
-        best = best.min(start.elapsed());
-        assert!(!expanded.is_empty());
+fn prints_the_time_of_every_presets_expansion() {
+    let presets: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "models", "src", "presets"].iter().collect();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&presets).expect("the presets are there") {
+        let path = entry.expect("a folder entry").path();
+        let source = std::fs::read_to_string(&path).expect("it can be read");
+        if !source.contains("jet_model! {") || !source.contains("pattern:") {
+            continue;
+        }
+        let tokens = definition_in(&source);
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let start = Instant::now();
+            let definition =
+                syntax::parse(tokens.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let expanded = expand::definition(&definition);
+            best = best.min(start.elapsed());
+            assert!(!expanded.is_empty());
+        }
+        println!("{:>10.1?}  {}", best, path.file_stem().and_then(|s| s.to_str()).unwrap_or_default());
+        seen += 1;
     }
-    println!("parse, judge and expand a model of {} blocks: {best:?}", pattern.len() + 1);
+    assert!(seen >= 9, "only {seen} presets");
 }

@@ -48,7 +48,7 @@ fn pairs(a: &Attention, report: &mut BlockReport<'_, '_>) {
 fn base(rope: &Rope, report: &mut BlockReport<'_, '_>) {
     if !(rope.theta > 1.0 && rope.theta.is_finite()) {
         report.fault(
-            &["rope"],
+            &["theta", "rope"],
             format!("rope theta is {}", rope.theta),
             "the base of the frequencies must be above 1; 10000 is usual",
         );
@@ -58,18 +58,22 @@ fn base(rope: &Rope, report: &mut BlockReport<'_, '_>) {
 fn scaling(rope: &Rope, report: &mut BlockReport<'_, '_>) {
     let RopeScaling::Llama3 { factor, low_freq, high_freq, original_context } = rope.scaling else { return };
     if !(factor >= 1.0 && factor.is_finite()) {
-        report.fault(&["rope"], format!("llama3 factor is {factor}"), "it divides frequencies: 1 or more");
+        report.fault(
+            &["factor", "rope"],
+            format!("llama3 factor is {factor}"),
+            "it divides frequencies: 1 or more",
+        );
     }
     if !(low_freq > 0.0 && high_freq > low_freq && high_freq.is_finite()) {
         report.fault(
-            &["rope"],
+            &["low_freq", "high_freq", "rope"],
             format!("llama3 low_freq is {low_freq} and high_freq is {high_freq}"),
             "0 < low_freq < high_freq; 1 and 4 are usual",
         );
     }
     if original_context == 0 {
         report.fault(
-            &["rope"],
+            &["original_context", "rope"],
             "llama3 original_context is 0".to_owned(),
             "the context of the first training, 8192 say",
         );

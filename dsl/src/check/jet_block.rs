@@ -50,7 +50,7 @@ fn generator(j: &JetBlock, report: &mut BlockReport<'_, '_>) {
             format!("reduction ({}) is more than the {values} value channels", j.reduction),
             "the kernel generator would have no hidden channel",
         );
-    } else if report.definition() && values % u64::from(j.reduction) != 0 {
+    } else if report.definition() && !values.is_multiple_of(u64::from(j.reduction)) {
         report.fault(
             &fields,
             format!("reduction ({}) does not divide the {values} value channels", j.reduction),

@@ -176,13 +176,14 @@ impl BlockReport<'_, '_> {
 
     /// `part` must divide `whole`. Zero is left to the rule on sizes.
     fn divides(&mut self, (part, p): (&'static str, u32), (whole, w): (&'static str, u32), why: &str) {
-        if p != 0 && w % p != 0 {
-            let near = divisors_near(w, p);
-            self.fault(
-                &[part, whole],
-                format!("{part} ({p}) does not divide {whole} ({w}): {why}"),
-                format!("{part} could be {near}"),
-            );
+        if p != 0 && !w.is_multiple_of(p) {
+            // Searching among sizes that are out of range anyway could take long.
+            let help = if w <= MAX_SIZE {
+                format!("{part} could be {}", divisors_near(w, p))
+            } else {
+                format!("{part} must divide {whole}")
+            };
+            self.fault(&[part, whole], format!("{part} ({p}) does not divide {whole} ({w}): {why}"), help);
         }
     }
 
@@ -196,8 +197,8 @@ impl BlockReport<'_, '_> {
 
 /// The divisors of `whole` next to `part` on either side, in words.
 fn divisors_near(whole: u32, part: u32) -> String {
-    let below = (1..=part.min(whole)).rev().find(|d| whole % d == 0);
-    let above = (part..=whole).find(|d| whole % d == 0);
+    let below = (1..=part.min(whole)).rev().find(|d| whole.is_multiple_of(*d));
+    let above = (part..=whole).find(|d| whole.is_multiple_of(*d));
     match (below, above) {
         (Some(b), Some(a)) if a != b => format!("{b} or {a}"),
         (Some(d), _) | (None, Some(d)) => d.to_string(),

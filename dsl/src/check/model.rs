@@ -99,10 +99,12 @@ fn bindings_are_distinct(spec: &ModelSpec, report: &mut Report<'_>) {
 }
 
 fn bindings_are_used(spec: &ModelSpec, report: &mut Report<'_>) {
-    if !report.definition {
+    let unused = |symbol: char| !spec.pattern.contains(symbol);
+    // Where the pattern is missing or wrong altogether, that says it all.
+    if !report.definition || spec.bindings.iter().all(|b| unused(b.symbol)) {
         return;
     }
-    for binding in spec.bindings.iter().filter(|b| !spec.pattern.contains(b.symbol)) {
+    for binding in spec.bindings.iter().filter(|b| can_bind(b.symbol) && unused(b.symbol)) {
         report.push(
             Place::Binding(binding.symbol),
             Diagnostic::new(0..0, format!("`{}` is bound but not in the pattern", binding.symbol))

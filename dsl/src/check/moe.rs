@@ -42,7 +42,7 @@ fn router_groups(m: &Moe, report: &mut BlockReport<'_, '_>) {
         return;
     }
     report.divides(("n_group", m.n_group), ("n_experts", m.n_experts), "router groups are equal in size");
-    if m.n_experts % m.n_group != 0 {
+    if !m.n_experts.is_multiple_of(m.n_group) {
         return;
     }
     let size = m.n_experts / m.n_group;

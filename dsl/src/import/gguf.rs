@@ -83,7 +83,7 @@ const NAMES: Names = &[
     ("", "n_heads", "attention.head_count"),
     ("", "n_kv_heads", "attention.head_count_kv"),
     ("", "d_head", "attention.key_length"),
-    ("", "rope", "rope.freq_base"),
+    ("", "theta", "rope.freq_base"),
 ];
 
 /// Reads the metadata of a GGUF file. `name` becomes the model's name.
@@ -151,7 +151,7 @@ impl Keys<'_> {
     fn attention(&mut self, d_model: u32) -> Attention {
         let n_heads = self.need("attention.head_count");
         let n_kv_heads = self.size("attention.head_count_kv").unwrap_or(n_heads);
-        let shared = (n_heads > 0 && d_model % n_heads == 0).then(|| d_model / n_heads);
+        let shared = (n_heads > 0 && d_model.is_multiple_of(n_heads)).then(|| d_model / n_heads);
         let d_head = self.size("attention.key_length").or(shared);
         match d_head {
             Some(width) => self.heads_are(width),

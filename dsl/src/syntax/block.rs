@@ -22,20 +22,31 @@ pub(super) struct Bound {
     pub bad: Vec<&'static str>,
 }
 
+/// The bindings of a model.
+#[derive(Default)]
+pub(super) struct Bindings {
+    pub list: Vec<Bound>,
+    /// A binding is missing since its symbol could not be read, so a symbol may be unknown for that reason.
+    pub incomplete: bool,
+}
+
 /// Reads all bindings; goes on after a mistake.
-pub(super) fn blocks(group: &Group, report: &mut Report) -> Vec<Bound> {
+pub(super) fn blocks(group: &Group, report: &mut Report) -> Bindings {
     let mut cursor = Cursor::new(group.stream(), group.span_close());
-    let mut all: Vec<Bound> = Vec::new();
+    let mut bindings = Bindings::default();
     while cursor.peek().is_some() {
         match binding(&mut cursor, report) {
-            Some(bound) if all.iter().any(|b| b.symbol == bound.symbol) => {
+            Some(bound) if bindings.list.iter().any(|b| b.symbol == bound.symbol) => {
                 report.error(bound.symbol_span, format!("`{}` is bound twice", bound.symbol));
             }
-            Some(bound) => all.push(bound),
-            None => cursor.skip_entry(),
+            Some(bound) => bindings.list.push(bound),
+            None => {
+                bindings.incomplete = true;
+                cursor.skip_entry();
+            }
         }
     }
-    all
+    bindings
 }
 
 fn binding(cursor: &mut Cursor, report: &mut Report) -> Option<Bound> {

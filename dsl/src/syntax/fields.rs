@@ -205,8 +205,8 @@ impl<'r> Fields<'r> {
         match &value {
             Value::Word(word) if word == "none" => None,
             Value::Group(group) if group.delimiter() == Delimiter::Brace => {
-                let (rope, fine) = rope(group, self.report);
-                if !fine {
+                let rope = rope(group, self);
+                if self.bad.iter().any(|b| ROPE_FIELDS.iter().chain(LLAMA3_FIELDS).any(|f| f.name == *b)) {
                     self.bad.push(name);
                 }
                 Some(rope)
@@ -283,38 +283,39 @@ const LLAMA3_FIELDS: &[FieldInfo] = &[
     FieldInfo::required("original_context", Takes::Size, "The context of the first training."),
 ];
 
-/// `{ theta: …, llama3 { … } }`, and whether all of it could be read.
-fn rope(group: &Group, report: &mut Report) -> (Rope, bool) {
-    let found = entries(group.stream(), group.span_close(), report);
-    let mut fields = Fields::new("`rope`", group.span_open(), ROPE_FIELDS, found, report);
+/// `{ theta: …, llama3 { … } }`. The places and the failures of its fields are added to those of `outer`, where
+/// rules on them look; no block has a field of the same name.
+fn rope(group: &Group, outer: &mut Fields<'_>) -> Rope {
+    let found = entries(group.stream(), group.span_close(), outer.report);
+    let mut fields = Fields::new("`rope`", group.span_open(), ROPE_FIELDS, found, outer.report);
     let theta = fields.number("theta", 10_000.0);
-    let mut fine = true;
     let scaling = match fields.take("llama3") {
         None => RopeScaling::None,
-        Some(Value::Group(inner)) if inner.delimiter() == Delimiter::Brace => {
-            let (scaling, read) = llama3(&inner, fields.report);
-            fine = read;
-            scaling
-        }
+        Some(Value::Group(inner)) if inner.delimiter() == Delimiter::Brace => llama3(&inner, &mut fields),
         Some(value) => {
             let message = format!("`llama3` takes `{{ factor: …, … }}`, found {}", value.found());
             fields.report.error(value.span(), message);
-            fine = false;
+            fields.bad.push("llama3");
             RopeScaling::None
         }
     };
-    fine &= fields.bad.is_empty();
-    (Rope { theta, scaling }, fine)
+    let (spans, bad) = (fields.spans, fields.bad);
+    outer.spans.extend(spans);
+    outer.bad.extend(bad);
+    Rope { theta, scaling }
 }
 
-fn llama3(group: &Group, report: &mut Report) -> (RopeScaling, bool) {
-    let found = entries(group.stream(), group.span_close(), report);
-    let mut fields = Fields::new("`llama3`", group.span_open(), LLAMA3_FIELDS, found, report);
+fn llama3(group: &Group, outer: &mut Fields<'_>) -> RopeScaling {
+    let found = entries(group.stream(), group.span_close(), outer.report);
+    let mut fields = Fields::new("`llama3`", group.span_open(), LLAMA3_FIELDS, found, outer.report);
     let scaling = RopeScaling::Llama3 {
         factor: fields.number("factor", 1.0),
         low_freq: fields.number("low_freq", 1.0),
         high_freq: fields.number("high_freq", 4.0),
         original_context: fields.size("original_context", 1),
     };
-    (scaling, fields.bad.is_empty())
+    let (spans, bad) = (fields.spans, fields.bad);
+    outer.spans.extend(spans);
+    outer.bad.extend(bad);
+    scaling
 }

@@ -17,6 +17,18 @@
 //! precision: tune [bf16, fp8_e4m3, nvfp4],
 //! ```
 //!
+//! ```
+//! let source = r#"
+//!     jet_model! {
+//!         pub struct Tiny;
+//!         vocab: 100, d_model: 64, pattern: "M?",
+//!         blocks { 'M' => mamba2 { n_heads: 4, d_head: 16, n_groups: 3 } }
+//!     }
+//! "#;
+//! let error = jet_dsl::syntax::file(source).unwrap_err();
+//! assert_eq!(error.faults.len(), 2, "an unknown symbol and groups that do not divide the heads");
+//! ```
+//!
 //! What can stand where is in [`crate::block::MODEL_FIELDS`] and in the fields of [`crate::block::KINDS`].
 //! All errors of a definition are collected and reported together, each on its token.
 

@@ -1,6 +1,6 @@
 //! A whole definition: the header, the fields of the model, and the rules on all of it.
 
-use super::block::{Bound, blocks};
+use super::block::{Bindings, Bound, blocks};
 use super::entry::{Value, entries};
 use super::fields::Fields;
 use super::report::Report;
@@ -106,7 +106,8 @@ struct Read {
     tie_embeddings: bool,
     max_context: u32,
     source: Option<Source>,
-    bound: Option<Vec<Bound>>,
+    /// `None` if `blocks` is missing.
+    bound: Option<Bindings>,
     naming: Naming,
     precisions: Vec<Precision>,
     crate_path: Option<Path>,
@@ -143,9 +144,10 @@ impl Read {
         bad: &[&'static str],
         report: &mut Report,
     ) -> ModelSpec {
-        let bound = self.bound.as_deref().unwrap_or_default();
+        let bound = self.list();
         let (parsed, mut faults) = self.source.as_ref().map(|s| pattern::parse(&s.text)).unwrap_or_default();
-        if self.bound.is_some() {
+        let complete = self.bound.as_ref().is_some_and(|b| !b.incomplete);
+        if complete {
             let known: Vec<(char, &str)> = bound.iter().map(|b| (b.symbol, b.kind.as_str())).collect();
             faults.extend(parsed.unknown_symbols(&known));
         }
@@ -153,13 +155,17 @@ impl Read {
             faults.iter().for_each(|fault| source.report(fault, report));
         }
         let spec = self.spec(bound, &parsed);
-        let sound = faults.is_empty() && bound.iter().all(|b| b.block.is_some());
+        let sound = complete && faults.is_empty() && bound.iter().all(|b| b.block.is_some());
         for fault in check_definition(&spec) {
             if let Some((span, message)) = self.place(&fault, &parsed, sound, spans, bad) {
                 report.error(span, message);
             }
         }
         spec.in_order()
+    }
+
+    fn list(&self) -> &[Bound] {
+        self.bound.as_ref().map(|b| b.list.as_slice()).unwrap_or_default()
     }
 
     fn spec(&self, bound: &[Bound], parsed: &Pattern) -> ModelSpec {
@@ -189,7 +195,7 @@ impl Read {
         bad: &[&'static str],
     ) -> Option<(Span, String)> {
         let message = fault.what.one_line();
-        let bound = self.bound.as_deref().unwrap_or_default();
+        let bound = self.list();
         match &fault.place {
             Place::Model(field) if bad.contains(field) => None,
             Place::Model(field) => Some((spans.get(field).copied().unwrap_or_else(Span::call_site), message)),
@@ -264,7 +270,7 @@ fn source(f: &mut Fields<'_>) -> Option<Source> {
     source
 }
 
-fn bound(f: &mut Fields<'_>) -> Option<Vec<Bound>> {
+fn bound(f: &mut Fields<'_>) -> Option<Bindings> {
     match f.take("blocks")? {
         Value::Group(group) if group.delimiter() == Delimiter::Brace => Some(blocks(&group, f.report)),
         value => {

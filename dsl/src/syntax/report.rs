@@ -17,8 +17,12 @@ impl Report {
         self.errors.push(error);
     }
 
-    /// `value`, or all errors as one, in the order in which they were found.
-    pub(super) fn finish<T>(self, value: Option<T>) -> syn::Result<T> {
+    /// `value`, or all errors as one, in the order of the source.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> syn::Result<T> {
+        self.errors.sort_by_key(|e| {
+            let start = e.span().start();
+            (start.line, start.column)
+        });
         let mut errors = self.errors.into_iter();
         match (errors.next(), value) {
             (None, Some(value)) => Ok(value),

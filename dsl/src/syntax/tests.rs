@@ -131,6 +131,15 @@ fn puts_each_error_on_its_token() {
 }
 
 #[test]
+fn puts_faults_of_a_rotary_embedding_on_their_own_tokens() {
+    only(&[("rope: 10_000.0", "rope: 0.5")], "11:73: rope theta is 0.5");
+    let llama3 =
+        "rope: { theta: 5e5, llama3 { factor: 0.5, low_freq: 1, high_freq: 4, original_context: 8192 } }";
+    only(&[("rope: 10_000.0", llama3)], "11:104: llama3 factor is 0.5");
+    only(&[("rope: 10_000.0", &llama3.replace("0.5", "x"))], "11:104: `factor` takes a number, found `x`");
+}
+
+#[test]
 fn suggests_fields_and_kinds() {
     only(&[("vocab:", "vocab_size:")], "4:5: the model has no field `vocab_size`; did you mean `vocab`?");
     only(

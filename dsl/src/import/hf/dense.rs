@@ -19,7 +19,11 @@ pub(super) const NAMES: Names = &[
     ("", "n_kv_heads", "num_key_value_heads"),
     ("", "d_head", "head_dim"),
     ("", "window", "sliding_window"),
-    ("", "rope", "rope_theta"),
+    ("", "theta", "rope_theta"),
+    ("", "factor", "rope_scaling.factor"),
+    ("", "low_freq", "rope_scaling.low_freq_factor"),
+    ("", "high_freq", "rope_scaling.high_freq_factor"),
+    ("", "original_context", "rope_scaling.original_max_position_embeddings"),
 ];
 
 /// Where the three differ.

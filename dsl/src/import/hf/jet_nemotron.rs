@@ -25,7 +25,11 @@ pub(super) const NAMES: Names = &[
     ("", "n_kv_heads", "num_key_value_heads"),
     ("", "d_head", "head_dim"),
     ("", "window", "efficient_attention_config.swa.window_size"),
-    ("", "rope", "rope_theta"),
+    ("", "theta", "rope_theta"),
+    ("", "factor", "rope_scaling.factor"),
+    ("", "low_freq", "rope_scaling.low_freq_factor"),
+    ("", "high_freq", "rope_scaling.high_freq_factor"),
+    ("", "original_context", "rope_scaling.original_max_position_embeddings"),
 ];
 
 pub(super) fn read(c: &mut Config, name: &str) -> ModelSpec {

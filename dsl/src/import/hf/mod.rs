@@ -88,7 +88,7 @@ fn head_dim(c: &mut Config, names: &[&str], hidden: u32, heads: u32) -> u32 {
     if c.is_faulty("hidden_size") || c.is_faulty("num_attention_heads") {
         return 2;
     }
-    if heads == 0 || hidden % heads != 0 {
+    if heads == 0 || !hidden.is_multiple_of(heads) {
         c.fault(names[0], format!("missing, and hidden_size ({hidden}) cannot be shared by {heads} heads"));
         return 1;
     }

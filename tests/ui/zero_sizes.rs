@@ -1,0 +1,19 @@
+//! Sizes of nothing, all at once.
+use jet_macros::jet_model;
+
+jet_model! {
+    pub struct Model;
+    vocab: 0,
+    d_model: 0,
+    pattern: "M*-",
+    blocks {
+        'M' => mamba2 { n_heads: 0, d_head: 0, n_groups: 2 },
+        '*' => attention { n_heads: 8, n_kv_heads: 2, d_head: 16, rope: 10_000.0 },
+        '-' => mlp { hidden: 0, act: relu2 },
+    }
+}
+
+fn main() {
+    // The type exists all the same, so its uses are no errors.
+    let _ = Model;
+}
