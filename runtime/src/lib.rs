@@ -11,6 +11,7 @@
 pub mod cpu;
 pub mod device;
 mod error;
+pub mod schedule_key;
 pub mod select;
 pub mod weights;
 
