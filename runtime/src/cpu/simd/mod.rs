@@ -7,7 +7,11 @@
 //!
 //! Only the files of this folder name instructions of one architecture.
 
+pub mod bf16;
+mod features;
+pub mod int8;
 mod portable;
+pub use features::Features;
 pub use portable::Portable;
 
 #[cfg(all(feature = "simd", target_arch = "x86_64"))]
