@@ -2,7 +2,7 @@
 //! them is in `tests/ui`.
 
 use super::*;
-use crate::block::{Act, Attention, Block, RopeScaling};
+use crate::block::{Act, Attention, Block, FieldInfo, KINDS, MODEL_FIELDS, RopeScaling};
 use crate::naming::Naming;
 use crate::spec::{ModelSpec, Precision};
 
@@ -263,5 +263,46 @@ fn survives_every_small_mutilation() {
                 assert!(error.faults.iter().all(|f| !f.message.is_empty()), "{text}");
             }
         }
+    }
+}
+
+/// The defaults that the tables of fields state are the ones that the parser fills in.
+#[test]
+fn leaving_a_field_out_is_writing_its_default() {
+    let required = |kind: &str, field: &FieldInfo| match (kind, field.name, field.takes) {
+        (_, "n_kv_heads", _) => "n_kv_heads: 2",
+        (_, "window", _) => "window: 64",
+        (_, "act", _) => "act: relu2",
+        (_, "hidden", _) => "hidden: 64",
+        (_, "n_heads", _) => "n_heads: 4",
+        (_, "d_head", _) => "d_head: 16",
+        (_, "n_experts", _) => "n_experts: 8",
+        (_, "top_k", _) => "top_k: 2",
+        other => panic!("a required field without an example: {other:?}"),
+    };
+    for kind in KINDS {
+        let given: Vec<String> = kind
+            .fields
+            .iter()
+            .filter(|f| f.default.is_none())
+            .map(|f| required(kind.name, f).into())
+            .collect();
+        let filled = kind.fields.iter().filter_map(|f| Some(format!("{}: {}", f.name, f.default?)));
+        let all: Vec<String> = given.iter().cloned().chain(filled).collect();
+        let model = |model_fields: &str, fields: &[String]| {
+            one(&format!(
+                "jet_model! {{ struct A; vocab: 9, d_model: 8, pattern: \"{0}\", {1} \
+                 blocks {{ '{0}' => {2} {{ {3} }} }} }}",
+                kind.symbol,
+                model_fields,
+                kind.name,
+                fields.join(", ")
+            ))
+        };
+        assert_eq!(model("", &given), model("", &all), "{}", kind.name);
+        let of_model = MODEL_FIELDS.iter().filter(|f| !matches!(f.name, "name" | "precision" | "crate"));
+        let of_model: String =
+            of_model.filter_map(|f| Some(format!("{}: {}, ", f.name, f.default?))).collect();
+        assert_eq!(model("", &given), model(&of_model, &given), "{of_model}");
     }
 }
