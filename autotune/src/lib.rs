@@ -1,1 +1,40 @@
-//! (being written)
+//! The tuner: for every task of a model, finds the schedule that is fastest on this device and right.
+//!
+//! ```text
+//! plan → enumerate → validate → race → decide → confirm → commit → report
+//! ```
+//!
+//! - [`tasks`]: which tasks a model has; identical ones folded
+//! - [`subject`]: one problem set up alone, as a device (or an invented one, in tests) offers it; [`device`] joins the two
+//! - [`measure`]: one sample of one candidate
+//! - [`race`]: candidates against each other, interleaved, clear losers dropped early
+//! - [`decide`]: who won, or that nobody did: the default wins ties
+//! - [`tuner`]: the whole of it, with budget, interruption and resumption
+//! - [`progress`], [`report`]: what a person sees meanwhile and afterwards
+//!
+//! A candidate is timed only after its output was compared with the reference, all of it, over a poisoned buffer. A gain
+//! that is under two per cent or inside the noise is no gain. Each finished task is committed at once, so a run that is
+//! stopped or killed goes on where it was.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod decide;
+pub mod device;
+mod error;
+pub mod measure;
+pub mod options;
+pub mod progress;
+pub mod race;
+pub mod report;
+pub mod stats;
+pub mod subject;
+pub mod tasks;
+pub mod tuner;
+
+pub use device::{DeviceBench, plan};
+pub use error::TuneError;
+pub use options::{Effort, Options, parse_budget};
+pub use progress::{Event, Progress, Silent};
+pub use report::{Outcome, Report, TaskReport};
+pub use tasks::Task;
+pub use tuner::Tuner;

@@ -1,0 +1,321 @@
+//! The pipeline on an invented device: what wins, what is rejected, what a budget and a stop do, and what a second run finds.
+
+#![allow(clippy::unwrap_used)] // A test helper may fail like a test.
+
+mod common;
+
+use common::{Deed, Device, Invented, Log, VirtualClock, options, task};
+use jet_autotune::{Effort, Options, Outcome, Report, Silent, Task, Tuner};
+use jet_cache::{Mode, Overlay, Status};
+use jet_codegen::schedule::Problem;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
+/// The bigger the tile the faster, up to 32; two rows are best. The best is tile 32, rows 2, at 70 % of the default's time.
+fn hill(_: &Problem, tile: i64, rows: i64) -> Deed {
+    let by_tile = [(8, 1.6), (16, 1.0), (32, 0.7), (64, 0.9)].iter().find(|(t, _)| *t == tile).unwrap().1;
+    let by_rows = [(1, 1.3), (2, 1.0), (4, 1.1), (8, 1.8)].iter().find(|(r, _)| *r == rows).unwrap().1;
+    Deed::Takes(1e-4 * by_tile * by_rows)
+}
+
+fn flat(_: &Problem, _: i64, _: i64) -> Deed {
+    Deed::Takes(1e-4)
+}
+
+fn run(device: &Device<'_>, tasks: &[Task], overlay: &mut Overlay, options: Options) -> Report {
+    Tuner::new(device, device.clock, &GO_ON, options).run(tasks, overlay, &mut Silent).unwrap()
+}
+
+fn schedule(overlay: &Overlay, task: &Task) -> (i64, i64) {
+    let entry = overlay.get(task.key.store_key()).unwrap();
+    (entry.schedule["tile"], entry.schedule["rows"])
+}
+
+#[test]
+fn the_fastest_candidate_wins_and_is_stored_with_its_evidence() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.02, 1);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let report = run(&device, &[task(576, 64)], &mut overlay, options(Effort::Full));
+    assert_eq!(schedule(&overlay, &task(576, 64)), (32, 2), "{report}");
+    let entry = overlay.get(task(576, 64).key.store_key()).unwrap();
+    let timing = entry.timing.as_ref().unwrap();
+    assert!((timing.median_ns / timing.default_ns - 0.7).abs() < 0.03, "{timing:?}");
+    assert!(timing.p10_ns <= timing.median_ns && timing.median_ns <= timing.p90_ns && timing.samples >= 15);
+    assert!(timing.runner_up.as_ref().is_some_and(|r| r.schedule["tile"] == 32 && r.schedule["rows"] == 4));
+    assert_eq!((entry.status, entry.search.candidates, entry.search.timed), (Status::Verified, 16, 16));
+    assert!(entry.search.complete && entry.evidence.as_ref().unwrap().rel_rms < 1e-3);
+    assert_eq!(timing.floor_bytes, Some(1_000_000));
+    assert_eq!((report.count(Outcome::Tuned), report.rejected()), (1, 0));
+    assert!((report.mean_speedup() - 1.0 / 0.7).abs() < 0.06);
+}
+
+#[test]
+fn the_default_wins_ties() {
+    for seed in 0..20 {
+        let clock = VirtualClock::default();
+        let mut device = Device::new(&clock, flat, 0.05, seed);
+        device.drift = 0.3;
+        let mut overlay = Overlay::in_memory("0.1.0");
+        let report = run(&device, &[task(576, 64)], &mut overlay, options(Effort::Full));
+        let default = Invented::default();
+        let wanted = (default.tile as i64, default.rows as i64);
+        assert_eq!(schedule(&overlay, &task(576, 64)), wanted, "seed {seed}: {report}");
+        assert_eq!(report.tasks[0].outcome, Outcome::Default);
+    }
+}
+
+#[test]
+fn a_gain_under_two_per_cent_is_no_gain() {
+    let clock = VirtualClock::default();
+    let nearly = |_: &Problem, tile: i64, _: i64| Deed::Takes(if tile == 64 { 0.985e-4 } else { 1e-4 });
+    let device = Device::new(&clock, nearly, 0.001, 1);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let report = run(&device, &[task(576, 64)], &mut overlay, options(Effort::Full));
+    assert_eq!(report.tasks[0].outcome, Outcome::Default);
+    assert!(report.tasks[0].note.contains("under 2 %"), "{}", report.tasks[0].note);
+}
+
+#[test]
+fn a_slower_candidate_never_wins() {
+    // All candidates are slower than the default by a little, and the noise is larger than that.
+    let slower =
+        |_: &Problem, tile: i64, rows: i64| Deed::Takes(if (tile, rows) == (16, 2) { 1e-4 } else { 1.03e-4 });
+    for seed in 0..20 {
+        let clock = VirtualClock::default();
+        let mut device = Device::new(&clock, slower, 0.1, seed);
+        device.drift = 0.2;
+        let mut overlay = Overlay::in_memory("0.1.0");
+        run(&device, &[task(576, 64)], &mut overlay, options(Effort::Quick));
+        assert_eq!(schedule(&overlay, &task(576, 64)), (16, 2), "seed {seed}");
+    }
+}
+
+#[test]
+fn two_noisy_runs_choose_alike() {
+    // Two candidates are best by the same: the one nearer to the default is taken, whatever the noise says.
+    let twins = |_: &Problem, tile: i64, rows: i64| match (tile, rows) {
+        (32, 2) => Deed::Takes(0.800e-4),
+        (64, 4) => Deed::Takes(0.799e-4),
+        _ => Deed::Takes(1e-4),
+    };
+    let alike = (0..40_u64).filter(|seed| {
+        let clock = VirtualClock::default();
+        let mut device = Device::new(&clock, twins, 0.04, *seed);
+        device.drift = 0.3;
+        let mut overlay = Overlay::in_memory("0.1.0");
+        run(&device, &[task(576, 64)], &mut overlay, options(Effort::Full));
+        schedule(&overlay, &task(576, 64)) == (32, 2)
+    });
+    let alike = alike.count();
+    assert!(alike >= 38, "{alike} of 40");
+}
+
+#[test]
+fn a_wrong_candidate_is_rejected_with_its_reason_however_fast() {
+    let traps = |_: &Problem, tile: i64, rows: i64| match (tile, rows) {
+        (32, 4) => Deed::Wrong(1e-6),
+        (64, 1) => Deed::NotANumber,
+        (8, 8) => Deed::Refuses,
+        _ => Deed::Takes(1e-4),
+    };
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, traps, 0.01, 3);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let report = run(&device, &[task(576, 64)], &mut overlay, options(Effort::Full));
+    let rejected = &report.tasks[0].rejected;
+    assert_eq!(rejected.len(), 3, "{report}");
+    let reason = |schedule: &str| &rejected.iter().find(|r| r.schedule == schedule).unwrap().reason;
+    assert!(reason("rows=4 tile=32").contains("relative error 3.00e-1, allowed 1.00e-3"));
+    assert!(reason("rows=1 tile=64").contains("output is wrong: relative error NaN"));
+    assert!(reason("rows=8 tile=8").contains("not enough scratch"));
+    assert!(report.to_string().contains("3 of 16 rejected"), "{report}");
+    assert_eq!(schedule(&overlay, &task(576, 64)), (16, 2));
+    assert_eq!(overlay.get(task(576, 64).key.store_key()).unwrap().search.rejected, 3);
+}
+
+#[test]
+fn a_default_that_is_wrong_fails_the_task_and_stores_nothing() {
+    let clock = VirtualClock::default();
+    let broken =
+        |_: &Problem, tile: i64, _: i64| if tile == 16 { Deed::Wrong(1e-4) } else { Deed::Takes(1e-5) };
+    let device = Device::new(&clock, broken, 0.0, 3);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let report = run(&device, &[task(576, 64), task(577, 1)], &mut overlay, options(Effort::Quick));
+    assert_eq!(report.count(Outcome::Failed), 2);
+    assert!(report.tasks[0].note.contains("the default schedule (rows=2 tile=16) cannot be used"));
+    assert_eq!(overlay.entries().len(), 0);
+}
+
+#[test]
+fn only_legal_candidates_are_tried() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.0, 3);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    run(&device, &[task(16, 64)], &mut overlay, options(Effort::Full));
+    assert!(device.validated.borrow().iter().all(|v| v.get("tile").unwrap() <= 16));
+}
+
+#[test]
+fn clear_losers_are_dropped_early() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.01, 3);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    run(&device, &[task(576, 64)], &mut overlay, options(Effort::Quick));
+    let turns = |tile: i64, rows: i64| {
+        let timed = device.timed.borrow();
+        // A turn is a warm-up run and a sample.
+        timed.iter().filter(|v| v.get("tile") == Some(tile) && v.get("rows") == Some(rows)).count() / 2
+    };
+    assert_eq!(turns(8, 8), 3, "2.9 times slower than the best, out after three samples");
+    assert!(turns(32, 2) >= 15 + 15, "the winner runs the whole race and the confirmation");
+}
+
+#[test]
+fn the_budget_is_kept_and_shared() {
+    let tasks: Vec<_> = (0..10).map(|i| task(576 + i, 64)).collect();
+    for budget in [0.05, 0.5, 2.0] {
+        let clock = VirtualClock::default();
+        let slow = |p: &Problem, tile: i64, rows: i64| match hill(p, tile, rows) {
+            Deed::Takes(seconds) => Deed::Takes(seconds * 10.0),
+            other => other,
+        };
+        let device = Device::new(&clock, slow, 0.02, 5);
+        let mut overlay = Overlay::in_memory("0.1.0");
+        let limit = Some(Duration::from_secs_f64(budget));
+        let report = run(&device, &tasks, &mut overlay, Options { budget: limit, ..options(Effort::Full) });
+        // One turn that has begun is finished.
+        assert!(report.seconds <= budget + 0.02, "{} of {budget} s", report.seconds);
+        assert!(report.out_of_time, "{report}");
+        let wrong = report.tasks.iter().filter(|t| t.outcome == Outcome::Failed);
+        assert_eq!(wrong.count(), 0);
+        if budget >= 0.5 {
+            // Every task gets its share, and the stored ones are marked as unfinished.
+            assert_eq!(report.count(Outcome::NotReached), 0, "{report}");
+            assert!(overlay.entries().any(|e| !e.search.complete));
+        }
+    }
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.02, 5);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let limit = Some(Duration::from_secs(600));
+    let report = run(&device, &tasks, &mut overlay, Options { budget: limit, ..options(Effort::Full) });
+    assert!(!report.out_of_time && overlay.entries().all(|e| e.search.complete), "{report}");
+}
+
+#[test]
+fn a_second_run_finds_everything_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = [task(576, 1), task(576, 64), task(1536, 1)];
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.02, 5);
+    let mut overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
+    run(&device, &tasks, &mut overlay, options(Effort::Quick));
+    drop(overlay);
+
+    let second = Device::new(&clock, hill, 0.02, 6);
+    let mut overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
+    let mut log = Log::default();
+    let tuner = Tuner::new(&second, &clock, &GO_ON, options(Effort::Quick));
+    let report = tuner.run(&tasks, &mut overlay, &mut log).unwrap();
+    assert_eq!((report.count(Outcome::Stored), second.opened.get()), (3, 0));
+    assert_eq!(log.0[0], "planned 3, stored 3");
+    assert!(report.tasks[0].speedup() > 1.3, "a stored task still shows its gain");
+    // What a session sees.
+    let cache = jet_cache::ScheduleCache::open(folder.path(), Mode::Frozen);
+    for task in &tasks {
+        let found = cache.lookup(&task.key, &|_| Ok(())).unwrap();
+        assert_eq!(found.schedule.unwrap()["tile"], 32);
+    }
+    assert_eq!(cache.counts().exact, 3);
+
+    // A more thorough run, or one that is told to, does not rest on it.
+    for asked in [options(Effort::Full), Options { again: true, ..options(Effort::Quick) }] {
+        let third = Device::new(&clock, hill, 0.02, 7);
+        let report = run(&third, &tasks, &mut overlay, asked);
+        assert_eq!((report.count(Outcome::Stored), third.opened.get()), (0, 3));
+    }
+    let fourth = Device::new(&clock, hill, 0.02, 8);
+    assert_eq!(run(&fourth, &tasks, &mut overlay, options(Effort::None)).count(Outcome::Stored), 3);
+}
+
+#[test]
+fn a_stopped_run_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks: Vec<_> = (0..6).map(|i| task(576 + i, 64)).collect();
+    let undisturbed = {
+        let clock = VirtualClock::default();
+        let device = Device::new(&clock, hill, 0.02, 5);
+        let mut overlay = Overlay::in_memory("0.1.0");
+        run(&device, &tasks, &mut overlay, options(Effort::Full));
+        tasks.iter().map(|t| schedule(&overlay, t)).collect::<Vec<_>>()
+    };
+    let mut finished_before = 0;
+    for attempt in 0..200 {
+        let clock = VirtualClock::default();
+        let stop = AtomicBool::new(false);
+        let mut device = Device::new(&clock, hill, 0.02, 50 + attempt);
+        device.stop_at = Some((0.6, &stop));
+        let mut overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
+        let report = Tuner::new(&device, &clock, &stop, options(Effort::Full))
+            .run(&tasks, &mut overlay, &mut Silent)
+            .unwrap();
+        assert!(report.count(Outcome::Stored) >= finished_before, "a finished task is not tuned again");
+        finished_before = overlay.entries().len();
+        assert_eq!(
+            overlay.entries().filter(|e| !e.search.complete).count(),
+            0,
+            "nothing unfinished is stored"
+        );
+        if !report.stopped {
+            assert_eq!(tasks.iter().map(|t| schedule(&overlay, t)).collect::<Vec<_>>(), undisturbed);
+            assert!(attempt > 1, "it was stopped a few times");
+            return;
+        }
+    }
+    panic!("it never came to an end");
+}
+
+#[test]
+fn events_come_in_order() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.02, 5);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let mut log = Log::default();
+    let tuner = Tuner::new(&device, &clock, &GO_ON, options(Effort::Quick));
+    tuner.run(&[task(576, 1), task(8, 1)], &mut overlay, &mut log).unwrap();
+    assert_eq!(log.0[..3], ["planned 2, stored 0", "started 0 with 16", "round"]);
+    log.0.retain(|line| line != "round");
+    let rest = ["finished 0 tuned", "started 1 with 4", "finished 1 tuned"];
+    assert!(
+        log.0[2..].iter().zip(rest).all(|(a, b)| a.split(' ').take(2).eq(b.split(' ').take(2))),
+        "{:?}",
+        log.0
+    );
+}
+
+#[test]
+fn an_unknown_family_is_an_error_before_any_work() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.02, 5);
+    let mut odd = task(576, 1);
+    odd.problem.family = "gemm".into();
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let tuner = Tuner::new(&device, &clock, &GO_ON, options(Effort::Quick));
+    let error = tuner.run(&[task(576, 1), odd], &mut overlay, &mut Silent).unwrap_err().to_string();
+    assert!(error.contains("`gemm`") && error.contains("it has: invented"), "{error}");
+    assert_eq!(device.opened.get(), 0);
+}
+
+#[test]
+fn no_effort_times_the_default_alone() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.02, 5);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let report = run(&device, &[task(576, 1)], &mut overlay, options(Effort::None));
+    assert_eq!((report.tasks[0].outcome, report.tasks[0].timed), (Outcome::Default, 1));
+    assert_eq!(schedule(&overlay, &task(576, 1)), (16, 2));
+    assert!(report.tasks[0].samples >= 15);
+}
