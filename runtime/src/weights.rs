@@ -97,6 +97,13 @@ impl MemoryWeights {
         Ok(())
     }
 
+    /// Makes `to` a copy of `from`, if there is one.
+    pub fn copy(&mut self, from: WeightRef, to: WeightRef) {
+        if let Some(t) = self.tensors.get(&from).cloned() {
+            self.tensors.insert(to, t);
+        }
+    }
+
     /// The values of a weight as they are stored.
     pub fn values(&self, id: WeightRef) -> Result<Vec<f32>, String> {
         self.weight(id).map_err(|e| e.to_string())?.to_f32()

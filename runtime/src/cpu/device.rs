@@ -5,7 +5,7 @@ use super::exec::{self, CpuExecutable};
 use super::kv_cache::KvType;
 use super::machine::Machine;
 use super::pool::Pool;
-use super::simd::Isa;
+use super::simd::{Features, Isa};
 use crate::Error;
 use crate::device::{Bench, Device, Executable, Fingerprint, Footprint, LoadRequest, Precision};
 use jet_codegen::memory;
@@ -22,7 +22,7 @@ pub const FAMILIES: &[&dyn Family] = exec::FAMILIES;
 /// The native CPU: a pool of workers and the best instruction set of the machine.
 pub struct CpuDevice {
     pool: Arc<Pool>,
-    isa: Isa,
+    features: Features,
     machine: Machine,
 }
 
@@ -34,7 +34,7 @@ impl CpuDevice {
 
     /// The same with a chosen instruction set, for tests and comparisons.
     pub fn with_isa(threads: usize, isa: Isa) -> Self {
-        Self { pool: Arc::new(Pool::new(threads)), isa, machine: Machine::read() }
+        Self { pool: Arc::new(Pool::new(threads)), features: Features::of(isa), machine: Machine::read() }
     }
 }
 
@@ -53,14 +53,14 @@ impl Device for CpuDevice {
     }
 
     fn describe(&self) -> String {
-        format!("{}, {} workers, {}", self.machine.model, self.pool.workers(), self.isa.name())
+        format!("{}, {} workers, {}", self.machine.model, self.pool.workers(), self.features.isa.name())
     }
 
     fn fingerprint(&self) -> Fingerprint {
         let mut hard = BTreeMap::from([
             ("device".to_owned(), "cpu".to_owned()),
             ("model".to_owned(), self.machine.model.clone()),
-            ("isa".to_owned(), self.isa.name().to_owned()),
+            ("isa".to_owned(), self.features.isa.name().to_owned()),
             ("features".to_owned(), self.machine.features.join("+")),
             ("workers".to_owned(), self.pool.workers().to_string()),
         ]);
@@ -133,10 +133,10 @@ impl Device for CpuDevice {
             let what = format!("`{}` on the CPU", request.program.name);
             return Err(Error::OutOfMemory { what, needed: footprint.total(), available });
         }
-        Ok(Box::new(CpuExecutable::load(Arc::clone(&self.pool), self.isa, footprint, request)?))
+        Ok(Box::new(CpuExecutable::load(Arc::clone(&self.pool), self.features, footprint, request)?))
     }
 
     fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error> {
-        bench::open(Arc::clone(&self.pool), self.isa, problem)
+        bench::open(Arc::clone(&self.pool), self.features, problem)
     }
 }

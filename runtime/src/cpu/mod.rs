@@ -1,6 +1,7 @@
 //! The native CPU device: kernels by family, a scalar reference beside each, one pool of workers.
 
 pub mod act;
+pub mod arena;
 pub mod argmax;
 pub mod attention;
 mod bench;
@@ -16,7 +17,6 @@ pub(crate) mod golden;
 pub mod kv_cache;
 mod machine;
 pub mod mat;
-#[path = "plain_matmul.rs"]
 pub mod matmul;
 pub mod moe;
 pub mod norm;

@@ -3,11 +3,12 @@
 
 mod attention;
 mod conv;
+mod matmul;
 mod scans;
 
 use super::exec::CpuExecutable;
 use super::pool::Pool;
-use super::simd::Isa;
+use super::simd::Features;
 use crate::Error;
 use crate::device::{
     Bench, ErrorStats, Executable, Footprint, Limits, LoadRequest, Outputs, Precision, Segment, SlotId,
@@ -47,6 +48,8 @@ struct Case {
 
 /// The families' cases: a line for each.
 const CASES: &[(&str, fn(&Problem) -> Result<Case, String>)] = &[
+    ("gemm", matmul::case),
+    ("gemv", matmul::case),
     ("attention", attention::case),
     ("attention_decode", attention::case),
     ("causal_conv", conv::causal),
@@ -56,19 +59,19 @@ const CASES: &[(&str, fn(&Problem) -> Result<Case, String>)] = &[
 ];
 
 /// Sets up `problem`.
-pub(super) fn open(pool: Arc<Pool>, isa: Isa, problem: &Problem) -> Result<Box<dyn Bench>, Error> {
+pub(super) fn open(pool: Arc<Pool>, features: Features, problem: &Problem) -> Result<Box<dyn Bench>, Error> {
     let unsupported = |reason: String| Error::Data(format!("cannot set up {problem}: {reason}"));
     let (_, make) = CASES
         .iter()
         .find(|(family, _)| *family == problem.family)
         .ok_or_else(|| unsupported("this device has no such kernel family".into()))?;
     let case = make(problem).map_err(unsupported)?;
-    Ok(Box::new(KernelBench { pool, isa, problem: problem.clone(), case, loaded: None }))
+    Ok(Box::new(KernelBench { pool, features, problem: problem.clone(), case, loaded: None }))
 }
 
 struct KernelBench {
     pool: Arc<Pool>,
-    isa: Isa,
+    features: Features,
     problem: Problem,
     case: Case,
     loaded: Option<(CpuExecutable, SlotId)>,
@@ -136,7 +139,7 @@ impl Bench for KernelBench {
             precision: case.precision,
             limits,
         };
-        let mut exe = CpuExecutable::load(Arc::clone(&self.pool), self.isa, Footprint::default(), request)?;
+        let mut exe = CpuExecutable::load(Arc::clone(&self.pool), self.features, Footprint::default(), request)?;
         let slot = exe.open_sequence(0)?;
         self.loaded = Some((exe, slot));
         self.rewind()
@@ -232,7 +235,11 @@ mod tests {
         let attention = [("heads", 6), ("kv_heads", 2), ("d_head", 24)];
         let with = |more: &[(&'static str, usize)]| attention.iter().chain(more).copied().collect::<Vec<_>>();
         let ssd = [("tokens", 77), ("heads", 6), ("d_head", 20), ("groups", 3), ("d_state", 24)];
-        vec![
+        let matrix = |tokens| [("tokens", tokens), ("n", 83), ("k", 256)];
+        let matrices = ["q4_1/int8", "q6_k/int8", "q8_0/f32", "bf16/bf16", "f16/f32", "f32/f32"];
+        let mut all: Vec<Problem> =
+            matrices.iter().flat_map(|f| [Problem::new("gemv", f, &matrix(1)), Problem::new("gemm", f, &matrix(67))]).collect();
+        all.extend([
             Problem::new("attention", "f32", &with(&[("tokens", 70), ("context", 70)])),
             Problem::new("attention", "f16", &with(&[("tokens", 33), ("context", 33), ("window", 9)])),
             Problem::new("attention_decode", "f32", &with(&[("tokens", 1), ("context", 300)])),
@@ -258,13 +265,14 @@ mod tests {
                 "f32",
                 &[("tokens", 77), ("heads", 3), ("d_key", 20), ("d_value", 40)],
             ),
-        ]
+        ]);
+        all
     }
 
     #[test]
     fn every_legal_schedule_of_every_family_gives_the_reference_answer() {
         let pool = Arc::new(Pool::new(2));
-        for isa in Isa::all_available() {
+        for isa in Features::all_available() {
             for problem in problems() {
                 let family = FAMILIES.iter().find(|f| f.name() == problem.family).expect("a known family");
                 let mut bench = open(Arc::clone(&pool), isa, &problem).expect("it can be set up");

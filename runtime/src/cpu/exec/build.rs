@@ -2,18 +2,21 @@
 
 use super::{Operand, Shared};
 use crate::Error;
+use crate::cpu::arena::Arena;
 use crate::cpu::matmul::PackedMatrix;
 use crate::cpu::pool::Pool;
 use crate::cpu::rope::RopeTable;
-use crate::cpu::simd::Isa;
+use crate::cpu::simd::Features;
 use crate::device::{LoadRequest, Precision, token_buckets};
 use crate::select::Selection;
 use crate::weights::Weight;
 use jet_codegen::memory::MemoryPlan;
 use jet_codegen::op::View;
+use jet_codegen::program::Rows;
 use jet_codegen::schedule::{Family, Problem, Schedule};
 use jet_dsl::weight::WeightRef;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Gives the ops what they need, and counts what they ask for.
@@ -21,11 +24,24 @@ pub(crate) struct Loader<'a> {
     pub(crate) request: &'a LoadRequest<'a>,
     plan: &'a MemoryPlan,
     pub(crate) pool: &'a Pool,
-    pub(crate) isa: Isa,
+    pub(crate) features: Features,
     selection: Selection,
     scratch_len: usize,
+    prepared_len: usize,
+    pub(crate) arena: Arena,
     matrices: HashMap<Vec<WeightRef>, Arc<PackedMatrix>>,
     angles: Vec<Arc<Angles>>,
+}
+
+/// What the ops of a program asked for.
+pub(crate) struct Loaded {
+    pub(crate) selection: Selection,
+    /// Float32 of scratch that the hungriest op wants per worker.
+    pub(crate) scratch: usize,
+    /// Words of prepared activations.
+    pub(crate) prepared: usize,
+    /// The rotations in use.
+    pub(crate) angles: Vec<Arc<Angles>>,
 }
 
 /// The rotations of one run's rows, shared by all ops that turn by the same table.
@@ -36,22 +52,29 @@ pub(crate) struct Angles {
 }
 
 impl<'a> Loader<'a> {
-    pub(crate) fn new(request: &'a LoadRequest<'a>, plan: &'a MemoryPlan, pool: &'a Pool, isa: Isa) -> Self {
+    pub(crate) fn new(request: &'a LoadRequest<'a>, plan: &'a MemoryPlan, pool: &'a Pool, features: Features) -> Self {
         Self {
             request,
             plan,
             pool,
-            isa,
+            features,
             selection: Selection::default(),
             scratch_len: 0,
+            prepared_len: 0,
+            arena: Arena::new(),
             matrices: HashMap::new(),
             angles: Vec::new(),
         }
     }
 
-    /// The schedules chosen, the scratch that the hungriest op wants per worker, and the rotations in use.
-    pub(crate) fn finish(self) -> (Selection, usize, Vec<Arc<Angles>>) {
-        (self.selection, self.scratch_len, self.angles)
+    /// What the ops asked for, once all are loaded.
+    pub(crate) fn finish(self) -> Loaded {
+        Loaded {
+            selection: self.selection,
+            scratch: self.scratch_len,
+            prepared: self.prepared_len,
+            angles: self.angles,
+        }
     }
 
     /// The rotations of `table`, which are computed once per run however many ops use them.
@@ -117,26 +140,35 @@ impl<'a> Loader<'a> {
         Ok(S::from_values(&values).unwrap_or_default())
     }
 
-    /// The schedules for every token bucket of the executable.
+    /// The schedules for runs of `tokens` tokens, bucket by bucket.
     pub(crate) fn per_bucket<S: Schedule>(
         &mut self,
+        tokens: RangeInclusive<usize>,
         family: &dyn Family,
         problem: impl Fn(usize) -> Problem,
     ) -> Result<PerBucket<S>, Error> {
-        self.per_bucket_from(1, family, problem)
-    }
-
-    /// The same for the buckets of at least `least` tokens; a run below it takes the first.
-    pub(crate) fn per_bucket_from<S: Schedule>(
-        &mut self,
-        least: usize,
-        family: &dyn Family,
-        problem: impl Fn(usize) -> Problem,
-    ) -> Result<PerBucket<S>, Error> {
-        let mut buckets = token_buckets(self.max_tokens().max(least));
-        buckets.retain(|b| *b >= least);
+        let mut buckets = token_buckets(*tokens.end().max(tokens.start()));
+        buckets.retain(|b| b >= tokens.start());
         let chosen = buckets.iter().map(|t| self.choose(family, &problem(*t))).collect::<Result<_, _>>()?;
         Ok(PerBucket { buckets, chosen })
+    }
+
+    /// Tokens of a run, from one to the limit.
+    pub(crate) fn all_tokens(&self) -> RangeInclusive<usize> {
+        1..=self.max_tokens()
+    }
+
+    /// Rows that `v` has at most.
+    pub(crate) fn rows_at_most(&self, v: View) -> usize {
+        match self.request.program.buf(v.buf).rows {
+            Rows::Tokens => self.request.limits.max_tokens,
+            Rows::Outputs => self.request.limits.max_outputs,
+        }
+    }
+
+    /// Asks for `len` words of prepared activations.
+    pub(crate) fn prepared(&mut self, len: usize) {
+        self.prepared_len = self.prepared_len.max(len);
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use shared::{Shared, SharedCell};
 use super::kv_cache::KvCache;
 use super::mat::{Mat, MatMut};
 use super::pool::{Pool, Worker};
-use super::simd::Isa;
+use super::simd::{Features, Isa};
 use crate::Error;
 use crate::device::{Executable, Footprint, Limits, LoadRequest, Segment, SlotId};
 use crate::select::Selection;
@@ -124,8 +124,11 @@ pub(crate) struct Cx<'a> {
     arena: &'a Shared,
     scratch: &'a [Shared],
     slots: &'a [Slot],
+    /// Activations in the form that matrix kernels read; every projection fills it anew.
+    pub(crate) prepared: &'a Shared,
     pub(crate) layout: &'a Layout,
     pub(crate) isa: Isa,
+    pub(crate) features: Features,
 }
 
 impl Cx<'_> {
@@ -186,7 +189,7 @@ pub(crate) struct CpuExecutable {
     program: Program,
     plan: MemoryPlan,
     pool: Arc<Pool>,
-    isa: Isa,
+    features: Features,
     limits: Limits,
     /// Runs before the steps: what depends on the batch only.
     prologue: Box<dyn Exec>,
@@ -194,6 +197,7 @@ pub(crate) struct CpuExecutable {
     /// The step that owns each state.
     owners: Vec<usize>,
     arena: Shared,
+    prepared: Shared,
     scratch: Vec<Shared>,
     slots: Vec<Slot>,
     layout: Layout,
@@ -204,19 +208,19 @@ pub(crate) struct CpuExecutable {
 impl CpuExecutable {
     pub(crate) fn load(
         pool: Arc<Pool>,
-        isa: Isa,
+        features: Features,
         footprint: Footprint,
         request: LoadRequest<'_>,
     ) -> Result<Self, Error> {
         let limits = request.limits;
         let plan = memory::plan(&request.program, limits.max_tokens, limits.max_outputs);
-        let mut loader = Loader::new(&request, &plan, &pool, isa);
+        let mut loader = Loader::new(&request, &plan, &pool, features);
         let mut steps = Vec::with_capacity(request.program.steps.len());
         for step in &request.program.steps {
             steps.push(ops::build(&mut loader, &step.op)?);
         }
-        let (selection, scratch_len, angles) = loader.finish();
-        let prologue = ops::angles_step(angles);
+        let loaded = loader.finish();
+        let prologue = ops::angles_step(loaded.angles);
         let program = request.program;
         let owners = (0..program.states.len())
             .map(|s| {
@@ -226,18 +230,19 @@ impl CpuExecutable {
             .collect();
         Ok(Self {
             arena: Shared::new(plan.elements),
-            scratch: (0..pool.workers()).map(|_| Shared::new(scratch_len)).collect(),
+            prepared: Shared::new(loaded.prepared),
+            scratch: (0..pool.workers()).map(|_| Shared::new(loaded.scratch)).collect(),
             slots: Vec::with_capacity(limits.max_sequences),
             layout: Layout::with_capacity(limits),
             program,
             plan,
             pool,
-            isa,
+            features,
             limits,
             prologue,
             steps,
             owners,
-            selection,
+            selection: loaded.selection,
             footprint,
         })
     }
@@ -321,8 +326,10 @@ impl Executable for CpuExecutable {
             arena: &self.arena,
             scratch: &self.scratch,
             slots: &self.slots,
+            prepared: &self.prepared,
             layout: &self.layout,
-            isa: self.isa,
+            isa: self.features.isa,
+            features: self.features,
         };
         let (prologue, steps) = (&self.prologue, &self.steps);
         self.pool.run(|w| {

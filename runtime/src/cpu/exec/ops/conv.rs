@@ -37,7 +37,7 @@ impl CausalConv {
         let bias = bias.map(|b| l.vector(b, channels)).transpose()?;
         let weights = ConvWeights::new(channels, taps, &values, bias.as_deref())
             .map_err(|e| Error::Weight { id: weight, reason: e.to_string() })?;
-        let schedules = l.per_bucket(&ConvFamily, |tokens| conv::problem(tokens, channels, taps))?;
+        let schedules = l.per_bucket(l.all_tokens(), &ConvFamily, |tokens| conv::problem(tokens, channels, taps))?;
         let shape = ConvState { channels, columns: taps - 1 };
         Ok(Self { x: l.operand(x), out: l.operand(out), weights, silu, state, shape, schedules })
     }
@@ -131,7 +131,7 @@ impl DynamicConv {
         }
         .map_err(|e| fault(e.to_string()))?;
         let problem = |tokens| dynamic_conv::problem(tokens, channels, taps, hidden, format.name());
-        let schedules = l.per_bucket(&DynamicConvFamily, problem)?;
+        let schedules = l.per_bucket(l.all_tokens(), &DynamicConvFamily, problem)?;
         let shape = ConvState { channels, columns: taps };
         Ok(Self { u: l.operand(u), h: l.operand(h), out: l.operand(out), weights, state, shape, schedules })
     }

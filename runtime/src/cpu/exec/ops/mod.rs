@@ -3,6 +3,7 @@
 mod attention;
 mod conv;
 mod elementwise;
+mod experts;
 mod linear;
 mod rope;
 mod scans;
@@ -61,10 +62,8 @@ pub(crate) fn build(l: &mut Loader<'_>, op: &Op) -> Result<Box<dyn Exec>, Error>
         Op::Unary { f, x, out } => Box::new(e::Unary::build(l, *f, *x, *out)),
         Op::Glu { gate, up, act, out } => Box::new(e::Glu::build(l, *gate, *up, *act, *out)),
         Op::Add { x, out } => Box::new(e::Add::build(l, *x, *out)),
-        Op::Route { .. } | Op::Experts(_) => {
-            let reason = "its kernels are being written".to_owned();
-            return Err(Error::Unsupported { device: "cpu".into(), op: op.name(), reason });
-        }
+        Op::Route { .. } => Box::new(experts::Route::build(l, op)?),
+        Op::Experts(x) => Box::new(experts::Experts::build(l, x)?),
         Op::Gather { x, out } => Box::new(e::Gather::build(l, *x, *out)),
         Op::Copy { x, out } => Box::new(e::Copy::build(l, *x, *out)),
     })
@@ -83,7 +82,8 @@ pub(crate) fn problems(
     tokens: usize,
 ) -> Vec<Problem> {
     let of = |op: &Op| match op {
-        Op::Linear(l) => linear::problems(l, dtype, precision, tokens),
+        Op::Linear(l) => linear::problems(program, l, dtype, precision, tokens),
+        Op::Experts(e) => experts::problems(e, dtype, precision, tokens),
         Op::Attention(a) => attention::problems(a, kv_type(precision), tokens),
         Op::CausalConv { x, taps, .. } => vec![crate::cpu::conv::problem(tokens, x.width, *taps)],
         Op::DynamicConv { u, h, w2, taps, .. } => {

@@ -83,7 +83,7 @@ impl Ssd {
         let limit = (s.dt_min as f32, s.dt_max.map_or(f32::INFINITY, |x| x as f32));
         let weights = SsdWeights::new(s.heads, &dt_bias?, &a_log?, &d?, limit)
             .map_err(|e| Error::Weight { id: s.a_log, reason: e.to_string() })?;
-        let schedules = l.per_bucket(&SsdFamily, |tokens| ssd::problem(tokens, &shape))?;
+        let schedules = l.per_bucket(l.all_tokens(), &SsdFamily, |tokens| ssd::problem(tokens, &shape))?;
         for schedule in schedules.all() {
             l.scratch(ssd::scratch_len(&shape, schedule));
         }
@@ -200,7 +200,7 @@ pub(super) fn delta_problem(d: &op::GatedDelta, tokens: usize) -> Problem {
 impl GatedDelta {
     pub(super) fn build(l: &mut Loader<'_>, d: &op::GatedDelta) -> Result<Self, Error> {
         let shape = delta_shape(d);
-        let schedules = l.per_bucket(&GatedDeltaFamily, |tokens| gated_delta::problem(tokens, &shape))?;
+        let schedules = l.per_bucket(l.all_tokens(), &GatedDeltaFamily, |tokens| gated_delta::problem(tokens, &shape))?;
         for schedule in schedules.all() {
             l.scratch(gated_delta::scratch_len(&shape, schedule));
         }
