@@ -33,7 +33,7 @@ pub fn sample(subject: &mut dyn Subject, rules: &Rules) -> Result<f64, String> {
 
 fn positive(subject: &mut dyn Subject, runs: usize) -> Result<f64, String> {
     let timed = (0..ATTEMPTS).map(|_| subject.time(runs)).find(|t| t.is_finite() && *t > 0.0);
-    timed.ok_or_else(|| format!("the clock gave no positive time for {runs} runs in {ATTEMPTS} attempts"))
+    timed.ok_or_else(|| format!("{runs} runs failed or took no positive time, in {ATTEMPTS} attempts"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::measure::{self, sample};
 use crate::stats::median;
 use crate::subject::{Errors, Subject};
 use jet_codegen::schedule::Values;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -148,57 +149,108 @@ pub fn race(
     rules: &Rules,
     track: &mut Track<'_>,
 ) -> (Vec<Lane>, End) {
-    for round in 0..rules.rounds {
+    // Rounds are counted in samples; where changing the candidate is costly, a visit takes several.
+    let mut round = 0;
+    let mut burst = 1;
+    for visit in 0.. {
         let order: Vec<_> =
-            if round % 2 == 0 { (0..lanes.len()).collect() } else { (0..lanes.len()).rev().collect() };
+            if visit % 2 == 0 { (0..lanes.len()).collect() } else { (0..lanes.len()).rev().collect() };
         for at in order {
             if let Some(end) = track.over() {
                 return (lanes, end);
             }
             // Newcomers are admitted for half the time only: what entered must also be able to finish.
-            if lanes[at].standing == Standing::Waiting && (round > 0 || (at > 0 && track.half_gone())) {
+            if lanes[at].standing == Standing::Waiting && (visit > 0 || (at > 0 && track.half_gone())) {
                 continue;
             }
-            turn(subject, &mut lanes[at], round, rules, track);
+            let cost = turn(subject, &mut lanes[at], round..round + burst, rules, track);
+            if visit == 0 && at == 0 && cost.prepare > COSTLY * cost.sample {
+                burst = MOST_BURST.min(rules.rounds);
+                more(subject, &mut lanes[0], 1..burst, rules, track);
+            }
         }
         if matches!(lanes[0].standing, Standing::Rejected(_)) {
             return (lanes, End::Complete);
         }
+        round += burst;
         drop_losers(&mut lanes, rules);
-        drop_what_cannot_finish(&mut lanes, rules.rounds - round - 1, track);
+        drop_what_cannot_finish(&mut lanes, rules.rounds.saturating_sub(round), track);
         (track.watch)(&lanes);
+        if round >= rules.rounds {
+            break;
+        }
     }
     let all_tried = lanes.iter().all(|lane| lane.standing != Standing::Waiting);
     (lanes, if all_tried { End::Complete } else { End::Deadline })
 }
 
-/// One candidate's turn: its validation the first time, then a sample.
-fn turn(subject: &mut dyn Subject, lane: &mut Lane, round: usize, rules: &Rules, track: &mut Track<'_>) {
-    match lane.standing {
-        Standing::Dropped | Standing::Rejected(_) => return,
-        Standing::Waiting => {
-            let begun = track.clock.now();
-            let verdict = validate(subject, &lane.values);
-            track.spent.validate += (track.clock.now() - begun).as_secs_f64();
-            lane.errors = verdict.as_ref().ok().copied();
-            lane.standing = verdict.map_or_else(Standing::Rejected, |_| Standing::Racing);
-            if lane.standing != Standing::Racing {
-                return;
-            }
-        }
-        Standing::Racing => {}
-    }
-    let begun = track.clock.now();
-    match subject.prepare(&lane.values).and_then(|()| sample(subject, &rules.sample)) {
-        Ok(seconds) => lane.samples.push((round, seconds)),
-        Err(reason) => lane.standing = Standing::Rejected(reason),
-    }
-    track.spent.race += (track.clock.now() - begun).as_secs_f64();
+/// Changing the candidate is costly where it takes so many times as long as a sample.
+const COSTLY: f64 = 2.0;
+
+/// Samples of one visit where it is.
+const MOST_BURST: usize = 3;
+
+/// Seconds of a turn.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    prepare: f64,
+    sample: f64,
 }
 
-/// Runs a candidate once over poisoned outputs.
-fn validate(subject: &mut dyn Subject, values: &Values) -> Result<Errors, String> {
-    subject.prepare(values)?;
+/// One candidate's turn: its validation the first time, then a sample for each of `rounds`.
+fn turn(
+    subject: &mut dyn Subject,
+    lane: &mut Lane,
+    rounds: Range<usize>,
+    rules: &Rules,
+    track: &mut Track<'_>,
+) -> Cost {
+    if !matches!(lane.standing, Standing::Waiting | Standing::Racing) {
+        return Cost::default();
+    }
+    let begun = track.clock.now();
+    let prepared = subject.prepare(&lane.values);
+    let prepare = track.since(begun);
+    track.spent.race += prepare;
+    let verdict = match (prepared, &lane.standing) {
+        (Err(reason), _) => Err(reason),
+        (Ok(()), Standing::Waiting) => {
+            let begun = track.clock.now();
+            let verdict = validate(subject);
+            track.spent.validate += track.since(begun);
+            verdict.map(|errors| lane.errors = Some(errors))
+        }
+        (Ok(()), _) => Ok(()),
+    };
+    lane.standing = verdict.map_or_else(Standing::Rejected, |()| Standing::Racing);
+    let begun = track.clock.now();
+    more(subject, lane, rounds, rules, track);
+    Cost { prepare, sample: track.since(begun) }
+}
+
+/// Samples of the prepared candidate.
+fn more(
+    subject: &mut dyn Subject,
+    lane: &mut Lane,
+    rounds: Range<usize>,
+    rules: &Rules,
+    track: &mut Track<'_>,
+) {
+    let begun = track.clock.now();
+    for round in rounds {
+        if lane.standing != Standing::Racing {
+            break;
+        }
+        match sample(subject, &rules.sample) {
+            Ok(seconds) => lane.samples.push((round, seconds)),
+            Err(reason) => lane.standing = Standing::Rejected(reason),
+        }
+    }
+    track.spent.race += track.since(begun);
+}
+
+/// Runs the prepared candidate once over poisoned outputs.
+fn validate(subject: &mut dyn Subject) -> Result<Errors, String> {
     let errors = subject.validate()?;
     match errors.acceptable() {
         true => Ok(errors),
@@ -246,6 +298,10 @@ fn best_median(lanes: &[Lane]) -> f64 {
 }
 
 impl Track<'_> {
+    fn since(&self, begun: Duration) -> f64 {
+        (self.clock.now() - begun).as_secs_f64()
+    }
+
     /// Whether the race must end now.
     fn over(&self) -> Option<End> {
         if self.stop.load(Ordering::Relaxed) {

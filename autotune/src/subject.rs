@@ -28,7 +28,7 @@ pub trait Subject {
     /// The reason why this device cannot run it.
     fn prepare(&mut self, values: &Values) -> Result<(), String>;
 
-    /// Poisons all outputs, runs once, and compares all of them with the reference.
+    /// Poisons all outputs, runs once, and compares all of them with the reference. The candidate stays prepared.
     ///
     /// # Errors
     /// The reason why there is no output to compare.

@@ -174,6 +174,23 @@ fn clear_losers_are_dropped_early() {
 }
 
 #[test]
+fn a_costly_preparation_is_made_less_often() {
+    let prepared = |seconds: f64| {
+        let clock = VirtualClock::default();
+        let mut device = Device::new(&clock, hill, 0.01, 3);
+        device.prepare = seconds;
+        let mut overlay = Overlay::in_memory("0.1.0");
+        run(&device, &[task(576, 64)], &mut overlay, options(Effort::Quick));
+        assert_eq!(schedule(&overlay, &task(576, 64)), (32, 2));
+        let entry = overlay.get(task(576, 64).key.store_key()).unwrap();
+        assert!(entry.timing.as_ref().unwrap().samples >= 15);
+        device.prepared.get()
+    };
+    let (cheap, costly) = (prepared(50e-6), prepared(0.05));
+    assert!(costly * 2 < cheap, "{costly} against {cheap}");
+}
+
+#[test]
 fn the_budget_is_kept_and_shared() {
     let tasks: Vec<_> = (0..10).map(|i| task(576 + i, 64)).collect();
     for budget in [0.05, 0.5, 2.0] {

@@ -87,6 +87,9 @@ pub(crate) struct Device<'a> {
     pub(crate) opened: Cell<usize>,
     pub(crate) validated: RefCell<Vec<Values>>,
     pub(crate) timed: RefCell<Vec<Values>>,
+    /// Seconds that preparing a candidate takes, and how often it was done.
+    pub(crate) prepare: f64,
+    pub(crate) prepared: Cell<usize>,
     /// Sets the flag when so many seconds have passed.
     pub(crate) stop_at: Option<(f64, &'a AtomicBool)>,
 }
@@ -102,6 +105,8 @@ impl<'a> Device<'a> {
             opened: Cell::new(0),
             validated: RefCell::default(),
             timed: RefCell::default(),
+            prepare: 50e-6,
+            prepared: Cell::new(0),
             stop_at: None,
         }
     }
@@ -151,7 +156,8 @@ impl Kernel<'_> {
 impl Subject for Kernel<'_> {
     fn prepare(&mut self, values: &Values) -> Result<(), String> {
         self.values = values.clone();
-        self.device.pass(50e-6);
+        self.device.pass(self.device.prepare);
+        self.device.prepared.set(self.device.prepared.get() + 1);
         match self.deed() {
             Deed::Refuses => Err("not enough scratch".to_owned()),
             _ => Ok(()),
