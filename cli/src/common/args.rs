@@ -1,0 +1,88 @@
+//! Arguments that several commands take.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, builder::TypedValueParser as _};
+use jet_cache::Mode;
+use jet_models::session::{LoadOptions, Schedules};
+use jet_numerics::DType;
+use jet_runtime::device::Precision;
+
+/// What a target can be, for every `--help` that takes one.
+pub(crate) const TARGET: &str = "A preset (`jet spec --list`), a `.rs` file with a jet_model! (`file.rs::Name`), a folder \
+     with a config.json, a `.gguf` file, or ORG/NAME in the Hugging Face cache";
+
+/// On which device, and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeviceArgs {
+    /// The device.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Worker threads; 0 is one for each physical core.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) threads: usize,
+    /// Arithmetic of the matrices: `native` is what the weights' format is best served with.
+    #[arg(long, default_value = "native", value_parser = precision_parser())]
+    pub(crate) precision: Precision,
+}
+
+fn precision_parser() -> impl clap::builder::TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.iter().map(|(name, _)| *name)).map(|name| {
+        let found = Precision::ALL.iter().find(|(n, _)| *n == name);
+        found.map(|(_, p)| *p).expect("clap lets only listed values through")
+    })
+}
+
+/// The name of a precision on the command line.
+pub(crate) fn precision_name(precision: Precision) -> &'static str {
+    let found = Precision::ALL.iter().find(|(_, p)| *p == precision);
+    found.map(|(name, _)| *name).expect("every precision is listed")
+}
+
+/// Random weights instead of stored ones.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RandomArgs {
+    /// Random weights of the true shapes, from this seed. Every output says so.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) random: Option<u64>,
+    /// How random matrices are stored, as in bf16, f32, q4_1.
+    #[arg(long, default_value = "bf16", value_name = "FORMAT", value_parser = weight_format)]
+    pub(crate) random_format: DType,
+}
+
+fn weight_format(text: &str) -> Result<DType, String> {
+    let formats = || DType::ALL.iter().copied().filter(|d| d.is_weight());
+    let names: Vec<String> = formats().map(|d| d.to_string()).collect();
+    let found = formats().find(|d| d.to_string().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
+}
+
+/// What a session is loaded with.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
+    /// Tokens that a sequence may have; the default is 4096, or what the model is meant for where that is less.
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) context: Option<usize>,
+    /// Tuned schedules: `default` takes what is there, `frozen` makes a miss an error, `off` takes none.
+    #[arg(long, default_value = "default", value_name = "MODE")]
+    pub(crate) schedules: Mode,
+}
+
+impl LoadArgs {
+    /// The options of a session with them.
+    pub(crate) fn options(&self) -> LoadOptions {
+        LoadOptions {
+            device: self.device.device.clone(),
+            threads: self.device.threads,
+            precision: self.device.precision,
+            context: self.context,
+            schedules: Schedules { mode: self.schedules, folder: None },
+            random: self.random.random,
+            random_format: self.random.random_format,
+            ..LoadOptions::default()
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The command line of `jet-tune`.
+
+use crate::command::completions;
+use crate::common::exit::{self, HELP};
+use crate::common::log::Verbosity;
+use crate::common::signal;
+use crate::tune::{run, show};
+use anyhow::Result;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Finds the fastest schedules for a model on this machine, and keeps them.
+#[derive(Debug, Parser)]
+#[command(name = "jet-tune", version, arg_required_else_help = true, after_help = HELP, max_term_width = 110)]
+struct JetTune {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    verbosity: Verbosity,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::RunArgs>),
+    Show(show::ShowArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs `jet-tune` with the arguments of this process and gives its exit code.
+pub fn main() -> ExitCode {
+    let tune = JetTune::parse();
+    tune.verbosity.install();
+    signal::install();
+    exit::finish(dispatch(tune))
+}
+
+fn dispatch(tune: JetTune) -> Result<ExitCode> {
+    let notes = tune.verbosity.notes();
+    match tune.command {
+        Command::Run(args) => run::run(&args, notes),
+        Command::Show(args) => show::run(&args),
+        Command::Completions(args) => completions::run(&args, JetTune::command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        JetTune::command().debug_assert();
+    }
+}

@@ -1,0 +1,10 @@
+//! The binaries as a user meets them: run as processes, judged by output and exit code.
+
+mod check_and_doctor;
+mod help;
+mod interrupts;
+mod model;
+mod run;
+mod spec;
+mod targets;
+mod tune;
