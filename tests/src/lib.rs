@@ -4,6 +4,8 @@
 //! the line it prints is counted by `cargo xtask test`, so nothing is silently green.
 #![forbid(unsafe_code)]
 
+pub mod reference;
+
 use std::path::{Path, PathBuf};
 
 /// Says that the test running now cannot run here, and why.
