@@ -7,13 +7,15 @@
 
 use super::NumberPath;
 use crate::cpu::mat::Mat;
-use crate::cpu::simd::int8::{Int8, Int8Kernel, dispatch_int8};
+use crate::cpu::simd::int8::{Int8, Int8Isa, Int8Kernel, dispatch_int8};
 use crate::cpu::simd::{Features, Isa, Simd};
 use half::bf16;
 use std::ops::Range;
 
 /// Tokens in a group at most.
 pub(super) const MAX_GROUP: usize = 12;
+/// Tokens in a group at most where there are sixteen registers of 8 lanes, which hold 4 tokens of 16 rows.
+pub(super) const NARROW_GROUP: usize = 4;
 /// Up to this many tokens are always one group.
 const SMALL: usize = 8;
 /// Values that share a scale.
@@ -107,9 +109,13 @@ impl Layout {
         tokens.start * self.words()..tokens.end * self.words()
     }
 
-    /// Most tokens a group can have here: sixteen registers of 8 lanes hold 4 tokens of 16 rows.
+    /// Most tokens a group can have here.
     fn group_limit(&self) -> usize {
-        if self.features.isa == Isa::Avx512 { MAX_GROUP } else { 4 }
+        let wide = match self.form {
+            Form::Int8 => self.features.int8 >= Int8Isa::Avx512,
+            Form::F32 | Form::RoundedF32 | Form::Bf16Pairs => self.features.isa == Isa::Avx512,
+        };
+        if wide { MAX_GROUP } else { NARROW_GROUP }
     }
 
     /// Groups of exactly `group` tokens. Few tokens are one group, whatever its size.

@@ -6,7 +6,7 @@ use super::kernel::bf16::{PairTile, ToPairs};
 use super::kernel::float::FloatTile;
 use super::kernel::int8::{Acts, Direct, PanelTile, Unpacked};
 use super::kernel::unpack::{Decode, Unpack, Widen};
-use super::kernel::with_group;
+use super::kernel::{with_few, with_group};
 use super::packed::PackedMatrix;
 use super::prepared::{BLOCK, Form, Layout, Prepared, round_bf16};
 use super::schedule::{FEW, Tuning};
@@ -16,7 +16,6 @@ use crate::cpu::simd::bf16::dispatch_bf16;
 use crate::cpu::simd::int8::dispatch_int8;
 use crate::cpu::simd::{Features, dispatch};
 use jet_numerics::DType;
-use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Values along k that are unpacked at a time: 16 KiB of float32, 11 KiB of bytes with scales.
@@ -274,7 +273,7 @@ impl Run<'_> {
                 let panel = &panel[..range.len()];
                 let acts = Acts::<MT>::new(x.group(group), blocks).blocks(range);
                 let acc = sums.try_into().expect("a group has as many sums as tokens");
-                dispatch_int8(isa, PanelTile::<Q, MT> { panel, acts, acc, format: PhantomData });
+                PanelTile { panel, acts, acc }.dispatch::<Q>(isa);
             });
         });
     }
@@ -289,7 +288,7 @@ impl Run<'_> {
             while at < self.part.tiles.end {
                 let run = at..(at + DIRECT_RUN).min(self.part.tiles.end);
                 let tokens = x.layout.tokens();
-                with_group!(tokens, MT => {
+                with_few!(tokens, MT => {
                     let out = &mut self.sums[..run.len() * MT];
                     dispatch_int8(isa, Direct::<Q, MT> {
                         tiles: w.tiles_of::<Q>(run.clone()),

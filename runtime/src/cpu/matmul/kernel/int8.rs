@@ -1,9 +1,9 @@
 //! Bytes: codes of 16 rows times the bytes of a group of tokens, block by block of 32 values.
 
 use super::super::format::{Lanes, Quant, ROWS};
-use super::super::prepared::Int8Group;
+use super::super::prepared::{Int8Group, NARROW_GROUP};
 use crate::cpu::simd::Simd;
-use crate::cpu::simd::int8::{Int8, Int8Kernel};
+use crate::cpu::simd::int8::{Int8, Int8Isa, Int8Kernel, dispatch_int8};
 use std::marker::PhantomData;
 
 /// The activations of a group, by block.
@@ -68,8 +68,14 @@ impl<'a, const MT: usize> Acts<'a, MT> {
 
 /// One block of 32 values of 16 rows, wherever it comes from.
 trait Block<S: Int8>: Copy {
-    /// Its format, for the constants.
-    type Q: Quant;
+    /// See [`Quant::HALVES`].
+    const HALVES: usize;
+    /// See [`Quant::MIN`].
+    const MIN: bool;
+    /// Whether codes go above 63.
+    const FULL: bool;
+    /// See [`Quant::ZERO`].
+    fn zero(self) -> i32;
     fn codes(self, s: S, j: usize) -> S::B;
     fn scale(self, s: S, half: usize) -> Lanes<S>;
     fn min(self, s: S) -> Lanes<S>;
@@ -85,21 +91,22 @@ fn add_block<S: Int8, B: Block<S>, const MT: usize>(
 ) {
     let f = s.float();
     let mut part = [f.splat(0.0); MT];
-    for half in 0..B::Q::HALVES {
-        // The zero point is taken off by starting at its product with the sum of the bytes.
-        let zero = if B::Q::ZERO == 128 { B::Q::ZERO - S::FULL_BIAS } else { B::Q::ZERO };
-        let minus_sum = if B::Q::HALVES == 1 { act.minus_sum } else { &act.minus_halves[half] };
+    for half in 0..B::HALVES {
+        // The zero point is taken off by starting at its product with the sum of the bytes. Formats with a minimum
+        // have none.
+        let zero = if B::FULL { 128 - S::FULL_BIAS } else { block.zero() };
+        let minus_sum = if B::HALVES == 1 { act.minus_sum } else { &act.minus_halves[half] };
         let mut dots = [s.splat(0); MT];
-        if zero != 0 {
+        if !B::MIN {
             for (dot, x) in dots.iter_mut().zip(minus_sum) {
                 *dot = s.splat(x * zero);
             }
         }
-        let vectors = 8 / B::Q::HALVES;
+        let vectors = 8 / B::HALVES;
         for j in half * vectors..(half + 1) * vectors {
             let codes = block.codes(s, j);
             for (dot, a) in dots.iter_mut().zip(&act.bytes[j]) {
-                *dot = if B::Q::ZERO == 128 { s.dot_full(*dot, codes, *a) } else { s.dot(*dot, codes, *a) };
+                *dot = if B::FULL { s.dot_full(*dot, codes, *a) } else { s.dot(*dot, codes, *a) };
             }
         }
         let scale = block.scale(s, half);
@@ -111,7 +118,7 @@ fn add_block<S: Int8, B: Block<S>, const MT: usize>(
     for ((sum, part), a) in sums.iter_mut().zip(part).zip(act.scale) {
         *sum = f.fma(part, f.splat(*a), *sum);
     }
-    if B::Q::MIN {
+    if B::MIN {
         let min = block.min(s);
         for (sum, a) in sums.iter_mut().zip(act.scaled_sum) {
             *sum = f.fma(min, f.splat(*a), *sum);
@@ -133,7 +140,14 @@ impl<Q: Quant> Clone for Stored<'_, Q> {
 impl<Q: Quant> Copy for Stored<'_, Q> {}
 
 impl<S: Int8, Q: Quant> Block<S> for Stored<'_, Q> {
-    type Q = Q;
+    const HALVES: usize = Q::HALVES;
+    const MIN: bool = Q::MIN;
+    const FULL: bool = Q::ZERO == FULL_ZERO;
+
+    #[inline(always)]
+    fn zero(self) -> i32 {
+        Q::ZERO
+    }
     #[inline(always)]
     fn codes(self, s: S, j: usize) -> S::B {
         Q::codes(s, self.tile, self.sub, j)
@@ -147,6 +161,9 @@ impl<S: Int8, Q: Quant> Block<S> for Stored<'_, Q> {
         Q::min(s, self.tile, self.sub)
     }
 }
+
+/// The zero point of codes that take all of a byte.
+const FULL_ZERO: i32 = 128;
 
 /// Row tiles straight from their format, for few tokens.
 pub(in crate::cpu::matmul) struct Direct<'a, Q: Quant, const MT: usize> {
@@ -231,52 +248,118 @@ pub(in crate::cpu::matmul) struct Unpacked {
     pub(in crate::cpu::matmul) min: [f32; ROWS],
 }
 
-/// A reference to one that knows its format.
-struct FromPanel<'a, Q>(&'a Unpacked, PhantomData<Q>);
+/// What the kernel must know of unpacked blocks. Formats that agree in it share a kernel.
+trait Traits {
+    const HALVES: usize = 1;
+    const MIN: bool = false;
+    const FULL: bool = false;
+}
 
-impl<Q> Clone for FromPanel<'_, Q> {
+/// A scale and a minimum.
+struct WithMin;
+/// A scale and a zero point.
+struct WithZero;
+/// Two scales and a zero point.
+struct TwoScales;
+/// Codes of 8 bits.
+struct FullBytes;
+
+impl Traits for WithMin {
+    const MIN: bool = true;
+}
+impl Traits for WithZero {}
+impl Traits for TwoScales {
+    const HALVES: usize = 2;
+}
+impl Traits for FullBytes {
+    const FULL: bool = true;
+}
+
+/// An unpacked block with what the kernel must know of it.
+struct FromPanel<'a, T> {
+    block: &'a Unpacked,
+    zero: i32,
+    traits: PhantomData<T>,
+}
+
+impl<T> Clone for FromPanel<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<Q> Copy for FromPanel<'_, Q> {}
+impl<T> Copy for FromPanel<'_, T> {}
 
-impl<S: Int8, Q: Quant> Block<S> for FromPanel<'_, Q> {
-    type Q = Q;
+impl<S: Int8, T: Traits> Block<S> for FromPanel<'_, T> {
+    const HALVES: usize = T::HALVES;
+    const MIN: bool = T::MIN;
+    const FULL: bool = T::FULL;
+
+    #[inline(always)]
+    fn zero(self) -> i32 {
+        self.zero
+    }
     #[inline(always)]
     fn codes(self, s: S, j: usize) -> S::B {
-        s.load(&self.0.codes[j])
+        s.load(&self.block.codes[j])
     }
     #[inline(always)]
     fn scale(self, s: S, half: usize) -> Lanes<S> {
-        s.float().load(&self.0.scale[half])
+        s.float().load(&self.block.scale[half])
     }
     #[inline(always)]
     fn min(self, s: S) -> Lanes<S> {
-        s.float().load(&self.0.min)
+        s.float().load(&self.block.min)
     }
 }
 
-/// Adds the product of an unpacked piece of a row tile and the same blocks of a group to `acc`.
-pub(in crate::cpu::matmul) struct PanelTile<'a, Q, const MT: usize> {
+/// An unpacked piece of a row tile, the same blocks of a group, and where the sum of their products goes.
+pub(in crate::cpu::matmul) struct PanelTile<'a, const MT: usize> {
     pub(in crate::cpu::matmul) panel: &'a [Unpacked],
     pub(in crate::cpu::matmul) acts: Acts<'a, MT>,
     pub(in crate::cpu::matmul) acc: &'a mut [[f32; ROWS]; MT],
-    pub(in crate::cpu::matmul) format: PhantomData<Q>,
 }
 
-impl<Q: Quant, const MT: usize> Int8Kernel for PanelTile<'_, Q, MT> {
+impl<const MT: usize> PanelTile<'_, MT> {
+    /// Adds the product to `acc`, for blocks unpacked from the format `Q`.
+    pub(in crate::cpu::matmul) fn dispatch<Q: Quant>(self, isa: Int8Isa) {
+        if Q::MIN {
+            self.run_as::<WithMin>(isa, 0);
+        } else if Q::HALVES == 2 {
+            self.run_as::<TwoScales>(isa, Q::ZERO);
+        } else if Q::ZERO == FULL_ZERO {
+            self.run_as::<FullBytes>(isa, Q::ZERO);
+        } else {
+            self.run_as::<WithZero>(isa, Q::ZERO);
+        }
+    }
+
+    fn run_as<T: Traits>(self, isa: Int8Isa, zero: i32) {
+        dispatch_int8(isa, PanelKernel::<T, MT> { tile: self, zero, traits: PhantomData });
+    }
+}
+
+struct PanelKernel<'a, T, const MT: usize> {
+    tile: PanelTile<'a, MT>,
+    zero: i32,
+    traits: PhantomData<T>,
+}
+
+impl<T: Traits, const MT: usize> Int8Kernel for PanelKernel<'_, T, MT> {
+    const WIDE: bool = MT > NARROW_GROUP;
+
     #[inline(always)]
     fn run<S: Int8>(self, s: S) {
         let f = s.float();
+        let PanelTile { panel, acts, acc } = self.tile;
         let mut sums = [f.splat(0.0); MT];
-        for (sum, acc) in sums.iter_mut().zip(self.acc.iter()) {
+        for (sum, acc) in sums.iter_mut().zip(acc.iter()) {
             *sum = f.load(acc);
         }
-        for (block, act) in self.panel.iter().zip(self.acts.iter()) {
-            add_block(s, FromPanel::<Q>(block, PhantomData), act, &mut sums);
+        for (block, act) in panel.iter().zip(acts.iter()) {
+            let block = FromPanel::<T> { block, zero: self.zero, traits: PhantomData };
+            add_block(s, block, act, &mut sums);
         }
-        for (sum, acc) in sums.into_iter().zip(self.acc) {
+        for (sum, acc) in sums.into_iter().zip(acc) {
             f.store(sum, acc);
         }
     }

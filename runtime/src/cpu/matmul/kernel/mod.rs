@@ -16,8 +16,16 @@ macro_rules! with_group {
                 const $MT: usize = $n;
                 $body
             })*
-            other => unreachable!("token groups have 1 to 8 or 12 tokens, not {other}"),
+            other => unreachable!("there is no kernel for groups of {other} tokens"),
         }
     };
 }
 pub(super) use with_group;
+
+/// The same for groups of a few tokens, which take their weights straight from the format.
+macro_rules! with_few {
+    ($size:expr, $MT:ident => $body:expr) => {
+        $crate::cpu::matmul::kernel::with_group!(@pick $size, $MT => $body; 1 2 3 4)
+    };
+}
+pub(super) use with_few;

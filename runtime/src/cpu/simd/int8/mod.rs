@@ -58,30 +58,46 @@ impl Int8Isa {
 
 /// A kernel on bytes that can run on any instruction set: one generic method, marked `#[inline(always)]`.
 pub trait Int8Kernel {
+    /// Whether it is run with 64-byte registers only, so that it is not compiled for anything narrower.
+    const WIDE: bool = false;
     /// Runs it with the operations of `S`.
     fn run<S: Int8>(self, simd: S);
 }
 
 /// Runs `kernel` compiled for `isa`; for the portable one where `isa` is not there.
+/// Panics where that would be needed and the kernel is [`WIDE`](Int8Kernel::WIDE).
 #[inline]
 pub fn dispatch_int8<K: Int8Kernel>(isa: Int8Isa, kernel: K) {
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     match isa {
+        Int8Isa::Avx512Vnni => {
+            if let Some(token) = Avx512Int8::<true>::new() {
+                return token.vectorize(kernel);
+            }
+        }
+        Int8Isa::Avx512 => {
+            if let Some(token) = Avx512Int8::<false>::new() {
+                return token.vectorize(kernel);
+            }
+        }
+        Int8Isa::Avx2 | Int8Isa::Portable => {}
+    }
+    narrow(isa, kernel);
+}
+
+#[inline]
+fn narrow<K: Int8Kernel>(isa: Int8Isa, kernel: K) {
+    // The condition is a constant: what it excludes is not compiled.
+    if K::WIDE {
+        panic!("a kernel for 64-byte registers was asked of {isa:?}");
+    } else {
         #[cfg(all(feature = "simd", target_arch = "x86_64"))]
-        Int8Isa::Avx512Vnni => match Avx512Int8::<true>::new() {
-            Some(token) => token.vectorize(kernel),
-            None => kernel.run(PortableInt8),
-        },
-        #[cfg(all(feature = "simd", target_arch = "x86_64"))]
-        Int8Isa::Avx512 => match Avx512Int8::<false>::new() {
-            Some(token) => token.vectorize(kernel),
-            None => kernel.run(PortableInt8),
-        },
-        #[cfg(all(feature = "simd", target_arch = "x86_64"))]
-        Int8Isa::Avx2 => match Avx2Int8::new() {
-            Some(token) => token.vectorize(kernel),
-            None => kernel.run(PortableInt8),
-        },
-        _ => kernel.run(PortableInt8),
+        if isa == Int8Isa::Avx2
+            && let Some(token) = Avx2Int8::new()
+        {
+            return token.vectorize(kernel);
+        }
+        kernel.run(PortableInt8);
     }
 }
 

@@ -7,13 +7,29 @@ use crate::cpu::simd::Portable;
 #[derive(Clone, Copy, Debug)]
 pub struct PortableInt8;
 
-#[inline(always)]
 fn words(b: [u8; 64], f: impl Fn(u16) -> u16) -> [u8; 64] {
     let mut out = [0; 64];
     for (o, w) in out.as_chunks_mut::<2>().0.iter_mut().zip(b.as_chunks::<2>().0) {
         *o = f(u16::from_le_bytes(*w)).to_le_bytes();
     }
     out
+}
+
+/// The dot product, once and not in every kernel: inlined and unrolled, arrays of bytes take minutes to compile.
+#[inline(never)]
+fn dot(acc: [i32; 16], w: &[u8; 64], a: u32) -> [i32; 16] {
+    let a = a.to_le_bytes().map(|x| i32::from(x.cast_signed()));
+    let mut acc = acc;
+    for (acc, w) in acc.iter_mut().zip(w.as_chunks::<4>().0) {
+        *acc += w.iter().zip(a).map(|(w, a)| i32::from(*w) * a).sum::<i32>();
+    }
+    acc
+}
+
+/// Bytes of lanes to floats, for the same reason.
+#[inline(never)]
+fn widen(b: &[u8; 64]) -> [[f32; 16]; 4] {
+    std::array::from_fn(|i| std::array::from_fn(|r| f32::from(b[4 * r + i])))
 }
 
 impl Int8 for PortableInt8 {
@@ -56,12 +72,11 @@ impl Int8 for PortableInt8 {
     }
     #[inline(always)]
     fn dot(self, acc: Self::I, w: Self::B, a: u32) -> Self::I {
-        let a = a.to_le_bytes().map(|x| i32::from(x.cast_signed()));
-        std::array::from_fn(|r| acc[r] + (0..4).map(|b| i32::from(w[4 * r + b]) * a[b]).sum::<i32>())
+        dot(acc, &w, a)
     }
     #[inline(always)]
     fn dot_full(self, acc: Self::I, w: Self::B, a: u32) -> Self::I {
-        self.dot(acc, w, a)
+        dot(acc, &w, a)
     }
     #[inline(always)]
     fn to_f32(self, x: Self::I) -> [f32; 16] {
@@ -69,7 +84,7 @@ impl Int8 for PortableInt8 {
     }
     #[inline(always)]
     fn widen(self, b: Self::B) -> [[f32; 16]; 4] {
-        std::array::from_fn(|i| std::array::from_fn(|r| f32::from(b[4 * r + i])))
+        widen(&b)
     }
     #[inline(always)]
     fn from_u8(self, x: &[u8; 16]) -> [f32; 16] {
