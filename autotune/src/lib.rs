@@ -28,6 +28,7 @@ pub mod race;
 pub mod report;
 pub mod stats;
 pub mod subject;
+mod target;
 pub mod tasks;
 pub mod tuner;
 
@@ -36,5 +37,6 @@ pub use error::TuneError;
 pub use options::{Effort, Options, parse_budget};
 pub use progress::{Event, Progress, Silent};
 pub use report::{Outcome, Report, TaskReport};
+pub use target::plan_target;
 pub use tasks::Task;
 pub use tuner::Tuner;

@@ -168,9 +168,9 @@ pub fn race(
                 burst = MOST_BURST.min(rules.rounds);
                 more(subject, &mut lanes[0], 1..burst, rules, track);
             }
-        }
-        if matches!(lanes[0].standing, Standing::Rejected(_)) {
-            return (lanes, End::Complete);
+            if matches!(lanes[0].standing, Standing::Rejected(_)) {
+                return (lanes, End::Complete);
+            }
         }
         round += burst;
         drop_losers(&mut lanes, rules);

@@ -34,7 +34,7 @@ enum Command {
 /// Runs `jet` with the arguments of this process and gives its exit code.
 pub fn main() -> ExitCode {
     let jet = Jet::parse();
-    jet.verbosity.install();
+    jet.verbosity.install("warn");
     signal::install();
     exit::finish(dispatch(jet))
 }

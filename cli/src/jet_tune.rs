@@ -29,7 +29,8 @@ enum Command {
 /// Runs `jet-tune` with the arguments of this process and gives its exit code.
 pub fn main() -> ExitCode {
     let tune = JetTune::parse();
-    tune.verbosity.install();
+    // A tuner tries what does not work, and its report says so; warnings of that would only break the bars.
+    tune.verbosity.install("error");
     signal::install();
     exit::finish(dispatch(tune))
 }

@@ -1,6 +1,7 @@
 //! Damaged files: cut at every length, with bytes flipped, with absurd counts. An error or a correct read, never a
 //! panic and never a large allocation. The loops that run for a second are the fuzz entry points; they take any
 //! bytes, so a coverage-guided fuzzer can drive the same functions.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use jet_models::weights::gguf::{Array, Builder, Contents, GgufFault, Value};
 use jet_models::weights::safetensors::{Header, TensorData, to_bytes};

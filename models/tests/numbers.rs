@@ -1,4 +1,5 @@
 //! The number formats and the random streams against stored vectors, bit for bit.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod common;
 

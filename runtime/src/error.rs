@@ -70,7 +70,9 @@ pub enum Error {
     #[error("{0}")]
     Data(String),
     /// In mode `frozen`, a task without an entry.
-    #[error("no tuned schedule for {task}, and the schedule cache is frozen; tune it first: jet-tune run TARGET")]
+    #[error(
+        "no tuned schedule for {task}, and the schedule cache is frozen; tune it first: jet-tune run TARGET"
+    )]
     Frozen {
         /// The task.
         task: String,

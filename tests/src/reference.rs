@@ -88,7 +88,8 @@ impl<'a> Reference<'a> {
                 let d = x.width / heads;
                 for t in 0..self.tokens {
                     let row = self.get(*x, t);
-                    let turned: Vec<f64> = row.chunks(d).flat_map(|h| rotated(h, rope, position + t)).collect();
+                    let turned: Vec<f64> =
+                        row.chunks(d).flat_map(|h| rotated(h, rope, position + t)).collect();
                     self.put(*x, t, &turned);
                 }
             }
@@ -105,7 +106,8 @@ impl<'a> Reference<'a> {
                             sums[c] += w[c * taps + taps - 1 - back] * row[c];
                         }
                     }
-                    let values: Vec<f64> = if *with_silu { sums.into_iter().map(silu).collect() } else { sums };
+                    let values: Vec<f64> =
+                        if *with_silu { sums.into_iter().map(silu).collect() } else { sums };
                     self.put(*out, t, &values);
                 }
             }
@@ -119,7 +121,9 @@ impl<'a> Reference<'a> {
                         let row = self.get(*u, t - back);
                         for c in 0..u.width {
                             let tap = c * taps + taps - 1 - back;
-                            values[c] += (dot(&w2[tap * hidden.len()..][..hidden.len()], &hidden) + bias[tap]) * row[c];
+                            values[c] += (dot(&w2[tap * hidden.len()..][..hidden.len()], &hidden)
+                                + bias[tap])
+                                * row[c];
                         }
                     }
                     let values: Vec<f64> = values.into_iter().map(silu).collect();
@@ -139,12 +143,16 @@ impl<'a> Reference<'a> {
                 let w = self.weight(*weight);
                 let d = x.width / groups;
                 for t in 0..self.tokens {
-                    let (x, gate) = (self.get(*x, t), self.get(*z, t).into_iter().map(silu).collect::<Vec<_>>());
-                    let times = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).collect::<Vec<_>>();
+                    let (x, gate) =
+                        (self.get(*x, t), self.get(*z, t).into_iter().map(silu).collect::<Vec<_>>());
+                    let times =
+                        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).collect::<Vec<_>>();
                     let values: Vec<f64> = match order {
-                        GateOrder::GateFirst => {
-                            times(&x, &gate).chunks(d).zip(w.chunks(d)).flat_map(|(g, w)| normed(g, w, *eps)).collect()
-                        }
+                        GateOrder::GateFirst => times(&x, &gate)
+                            .chunks(d)
+                            .zip(w.chunks(d))
+                            .flat_map(|(g, w)| normed(g, w, *eps))
+                            .collect(),
                         GateOrder::NormFirst => {
                             let heads: Vec<f64> = x.chunks(d).flat_map(|g| normed(g, &w, *eps)).collect();
                             times(&heads, &gate)
@@ -168,7 +176,8 @@ impl<'a> Reference<'a> {
             }
             Op::Add { x, out } => {
                 for t in 0..self.tokens {
-                    let sum: Vec<f64> = self.get(*x, t).iter().zip(self.get(*out, t)).map(|(a, b)| a + b).collect();
+                    let sum: Vec<f64> =
+                        self.get(*x, t).iter().zip(self.get(*out, t)).map(|(a, b)| a + b).collect();
                     self.put(*out, t, &sum);
                 }
             }
@@ -177,8 +186,10 @@ impl<'a> Reference<'a> {
                 for t in 0..self.tokens {
                     let scores: Vec<f64> = self.get(*logits, t).into_iter().map(sigmoid).collect();
                     let chosen = chosen_experts(&scores, &bias, *n_group, *topk_group, ids.width);
-                    let sum: f64 = if *normalise { chosen.iter().map(|e| scores[*e]).sum::<f64>() + 1e-20 } else { 1.0 };
-                    let weights: Vec<f64> = chosen.iter().map(|e| scores[*e] / sum * f64::from(*scale)).collect();
+                    let sum: f64 =
+                        if *normalise { chosen.iter().map(|e| scores[*e]).sum::<f64>() + 1e-20 } else { 1.0 };
+                    let weights: Vec<f64> =
+                        chosen.iter().map(|e| scores[*e] / sum * f64::from(*scale)).collect();
                     self.put(*ids, t, &chosen.iter().map(|e| *e as f64).collect::<Vec<_>>());
                     self.put(*gates, t, &weights);
                 }
@@ -290,7 +301,8 @@ impl<'a> Reference<'a> {
             let (ids, gates) = (self.get(e.ids, t), self.get(e.gates, t));
             let mut sum = if e.accumulate { self.get(e.out, t) } else { vec![0.0; e.out.width] };
             for (id, share) in ids.iter().map(|i| *i as usize).zip(gates) {
-                let times = |w: Vec<f64>, x: &[f64]| w.chunks(x.len()).map(|row| dot(row, x)).collect::<Vec<_>>();
+                let times =
+                    |w: Vec<f64>, x: &[f64]| w.chunks(x.len()).map(|row| dot(row, x)).collect::<Vec<_>>();
                 let up = times(self.weight(e.up[id]), &x);
                 let inner = match e.gate.get(id) {
                     Some(gate) => activated(e.act, &times(self.weight(*gate), &x), &up),

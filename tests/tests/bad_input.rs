@@ -38,7 +38,8 @@ impl Spoilt {
             let t = file.tensor(&e.name).expect("a listed tensor is there");
             Owned { name: e.name.clone(), dtype: t.dtype, shape: t.shape.to_vec(), bytes: t.bytes.to_vec() }
         });
-        let spoilt = Self { config, tensors: tensors.collect(), folder: tempfile::tempdir().expect("a folder") };
+        let spoilt =
+            Self { config, tensors: tensors.collect(), folder: tempfile::tempdir().expect("a folder") };
         spoilt.write();
         spoilt
     }
@@ -127,13 +128,17 @@ fn tensors_that_are_missing_extra_or_misshapen_are_all_named_at_once() {
     spoilt.tensors.retain(|t| t.name != "model.norm.weight");
     spoilt.tensor(Q).shape.reverse();
     spoilt.tensor("model.embed_tokens.weight").dtype = DType::I32;
-    let extra = Owned { name: "model.layers.9.strange".into(), dtype: DType::F32, shape: vec![1], bytes: vec![0; 4] };
+    let extra =
+        Owned { name: "model.layers.9.strange".into(), dtype: DType::F32, shape: vec![1], bytes: vec![0; 4] };
     spoilt.tensors.push(extra);
     // Query rows and columns are equal in number here, so the shape is spoilt by force.
     let q = spoilt.tensor(Q);
     q.shape = vec![q.shape[0] * q.shape[1]];
     let error = spoilt.error();
-    says(&error, &["model.safetensors", "`model.norm.weight` is missing", Q, "has shape [5184], expected [72, 72]"]);
+    says(
+        &error,
+        &["model.safetensors", "`model.norm.weight` is missing", Q, "has shape [5184], expected [72, 72]"],
+    );
     says(&error, &["`model.layers.9.strange`", "`model.embed_tokens.weight` is stored as i32"]);
 }
 
@@ -319,8 +324,13 @@ fn a_gguf_file_is_the_same_model_as_its_checkpoint() {
 #[test]
 fn a_gguf_file_that_is_wrong_says_in_what() {
     let spoilt = Spoilt::new();
-    let error = |change: fn(&mut Vec<(String, Value)>, &mut Vec<Owned>)| load_error(&put(&spoilt, &gguf(&spoilt, change)));
-    says(&error(|_, t| t.retain(|t| t.name != "output_norm.weight")), &["tiny.gguf", "`output_norm.weight` is missing"]);
+    let error = |change: fn(&mut Vec<(String, Value)>, &mut Vec<Owned>)| {
+        load_error(&put(&spoilt, &gguf(&spoilt, change)))
+    };
+    says(
+        &error(|_, t| t.retain(|t| t.name != "output_norm.weight")),
+        &["tiny.gguf", "`output_norm.weight` is missing"],
+    );
     says(&error(|_, t| t[3].shape = vec![36, 144]), &["tiny.gguf", "has shape [36, 144]"]);
     says(
         &error(|_, t| {
@@ -329,20 +339,23 @@ fn a_gguf_file_that_is_wrong_says_in_what() {
         }),
         &["tiny.gguf", "blk.0.attn_"],
     );
-    says(&error(|p, _| p.retain(|p| p.0 != "llama.block_count")), &["tiny.gguf", "llama.block_count", "missing"]);
+    says(
+        &error(|p, _| p.retain(|p| p.0 != "llama.block_count")),
+        &["tiny.gguf", "llama.block_count", "missing"],
+    );
     says(&error(|p, _| p[1].1 = Value::U32(2)), &["tiny.gguf", "blk.2."]);
     says(&error(|p, _| p[1].1 = Value::U32(u32::MAX)), &["tiny.gguf", "block_count", "4294967295"]);
-    says(&error(|p, _| p[0].1 = Value::String("wide".into())), &["tiny.gguf", "llama.embedding_length", "wide"]);
+    says(
+        &error(|p, _| p[0].1 = Value::String("wide".into())),
+        &["tiny.gguf", "llama.embedding_length", "wide"],
+    );
     says(&error(|p, _| p.push(p[0].clone())), &["tiny.gguf", "llama.embedding_length"]);
     let arch = |p: &mut Vec<(String, Value)>, _: &mut Vec<Owned>| {
         p.retain(|p| p.0 != "general.architecture");
         p.push(("general.architecture".into(), Value::String("mamba".into())));
     };
     says(&error(arch), &["tiny.gguf", "general.architecture", "mamba", "llama"]);
-    says(
-        &error(|_, t| t[5].bytes[0..4].copy_from_slice(&f32::NAN.to_le_bytes())),
-        &["tiny.gguf", "blk.0."],
-    );
+    says(&error(|_, t| t[5].bytes[0..4].copy_from_slice(&f32::NAN.to_le_bytes())), &["tiny.gguf", "blk.0."]);
 }
 
 #[test]

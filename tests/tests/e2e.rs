@@ -66,7 +66,8 @@ impl House {
     }
 
     fn session(&self, mode: Mode) -> Session {
-        Session::load_on(Arc::clone(&self.device), &self.target, &self.options(mode)).expect("the model loads")
+        Session::load_on(Arc::clone(&self.device), &self.target, &self.options(mode))
+            .expect("the model loads")
     }
 
     /// What `jet-tune run` does, with the least effort that stores something.
@@ -78,9 +79,12 @@ impl House {
         assert!(tasks.len() > 5, "only {} tasks", tasks.len());
         let bench = DeviceBench(&*self.device);
         let (clock, stop) = (SystemClock::default(), AtomicBool::new(false));
-        let options = Options { effort: Effort::None, budget: Some(Duration::from_secs(300)), ..Options::default() };
+        let options =
+            Options { effort: Effort::None, budget: Some(Duration::from_secs(300)), ..Options::default() };
         let mut overlay = Overlay::open(&self.cache(), "test").expect("the folder is writable");
-        Tuner::new(&bench, &clock, &stop, options).run(&tasks, &mut overlay, &mut Silent).expect("tuning works")
+        Tuner::new(&bench, &clock, &stop, options)
+            .run(&tasks, &mut overlay, &mut Silent)
+            .expect("tuning works")
     }
 
     fn logits(&self, mode: Mode) -> Vec<f32> {
@@ -120,7 +124,8 @@ fn a_session_finds_what_the_tuner_stored() {
 #[test]
 fn a_frozen_session_names_the_task_it_misses() {
     let house = House::new();
-    let error = match Session::load_on(Arc::clone(&house.device), &house.target, &house.options(Mode::Frozen)) {
+    let error = match Session::load_on(Arc::clone(&house.device), &house.target, &house.options(Mode::Frozen))
+    {
         Ok(_) => panic!("nothing is tuned, and the session loads"),
         Err(e) => e.to_string(),
     };
@@ -134,7 +139,8 @@ fn a_damaged_cache_costs_time_and_never_an_answer() {
     house.tune();
     let files = every_file(&house.cache());
     assert!(!files.is_empty());
-    let sound: Vec<Vec<u8>> = files.iter().map(|f| std::fs::read(f).expect("it was written just now")).collect();
+    let sound: Vec<Vec<u8>> =
+        files.iter().map(|f| std::fs::read(f).expect("it was written just now")).collect();
     let put_back = || {
         for (file, bytes) in files.iter().zip(&sound) {
             std::fs::write(file, bytes).expect("the folder is writable");
@@ -176,7 +182,8 @@ fn a_cache_that_cannot_be_there_is_an_empty_one() {
     std::fs::write(&file, b"").expect("the folder is writable");
     let mut options = house.options(Mode::Default);
     options.schedules.folder = Some(file.join("below"));
-    let session = Session::load_on(Arc::clone(&house.device), &house.target, &options).expect("it loads all the same");
+    let session =
+        Session::load_on(Arc::clone(&house.device), &house.target, &options).expect("it loads all the same");
     assert_eq!(session.selection().count(Hit::Exact), 0);
     // The tuner has to write, so for it this is an error that names the folder.
     let error = match Overlay::open(&file.join("below"), "test") {

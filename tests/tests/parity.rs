@@ -152,9 +152,8 @@ fn model(pattern: &'static str, seed: u64) -> ModelSpec {
 }
 
 /// One pattern for each block kind, and one for each family of presets.
-const PATTERNS: &[&str] = &[
-    "M", "*", "W", "-", "J", "E", "M-M-*-", "MEM*E", "J-W-*-", "*-*-", "MM*M-J*", "W*JEM-",
-];
+const PATTERNS: &[&str] =
+    &["M", "*", "W", "-", "J", "E", "M-M-*-", "MEM*E", "J-W-*-", "*-*-", "MM*M-J*", "W*JEM-"];
 
 fn devices() -> Vec<Arc<dyn Device>> {
     device_names().iter().map(|name| open(name, 3).expect("a device of this build opens")).collect()
@@ -199,7 +198,11 @@ fn compare(
     };
     ran.unwrap_or_else(|e| panic!("{} (seed {seed}): {e:#}", spec.pattern));
     for row in tallies.finish() {
-        assert!(row.verdict == Verdict::Pass, "{} in {precision:?} (seed {seed}): {row:?}\n{spec:?}", spec.pattern);
+        assert!(
+            row.verdict == Verdict::Pass,
+            "{} in {precision:?} (seed {seed}): {row:?}\n{spec:?}",
+            spec.pattern
+        );
     }
 }
 

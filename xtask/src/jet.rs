@@ -28,7 +28,7 @@ pub(crate) struct Workload<'a> {
     pub(crate) threads: usize,
     /// Without tuned schedules.
     pub(crate) defaults: bool,
-    /// A JSON list of the token ids, the prompt first.
+    /// A JSON list of the prompt's token ids.
     pub(crate) ids: Option<&'a Path>,
 }
 
@@ -60,8 +60,8 @@ pub(crate) fn bench(w: &Workload<'_>) -> Result<(Measured, Value)> {
     }
     let report = json(&mut c)?;
     let measured = Measured {
-        prefill: number(&report, "/prefill/tokens_per_second")?,
-        decode: number(&report, "/decode/tokens_per_second")?,
+        prefill: number(&report, "/prefill_tokens_per_second")?,
+        decode: number(&report, "/decode_tokens_per_second")?,
         peak_kib: number(&report, "/peak_memory_bytes")? / 1024.0,
     };
     Ok((measured, report))

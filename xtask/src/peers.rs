@@ -55,7 +55,7 @@ pub(crate) fn run(args: &PeersArgs) -> Result<ExitCode> {
     let python = environment()?;
     let model = fetch::model()?;
     jet::build()?;
-    let ids = token_ids(args.prefill + args.decode)?;
+    let ids = IdsFile::new(args.prefill)?;
     let (mut jet, mut plain, mut flash) = (Figures::default(), Figures::default(), Figures::default());
     let (mut jet_report, mut peer_report) = (Value::Null, Value::Null);
     for round in 0..args.rounds {
@@ -63,20 +63,21 @@ pub(crate) fn run(args: &PeersArgs) -> Result<ExitCode> {
         let (threads, runs) = (args.threads, args.runs);
         let (prefill, decode) = (args.prefill, args.decode);
         let workload =
-            Workload { model: &model, prefill, decode, runs, threads, defaults: false, ids: Some(&ids) };
+            Workload { model: &model, prefill, decode, runs, threads, defaults: false, ids: Some(&ids.path) };
         let (measured, report) = jet::bench(&workload)?;
         jet.prefill.push(measured.prefill);
         jet.decode.push(measured.decode);
         jet.peak_kib.push(measured.peak_kib);
+        // jet decodes greedily behind the prompt; llama.cpp is fed the very tokens that came of it.
+        ids.then(&report["decoded"])?;
         jet_report = report;
         for (figures, with_flash) in [(&mut plain, false), (&mut flash, true)] {
-            peer_report = llama(&python, args, &model, &ids, with_flash)?;
+            peer_report = llama(&python, args, &model, &ids.path, with_flash)?;
             figures.prefill.extend(median(&numbers(&peer_report, "prefill_tokens_per_second")?));
             figures.decode.extend(median(&numbers(&peer_report, "decode_tokens_per_second")?));
             figures.peak_kib.push(number(&peer_report, "/peak_kib")?);
         }
     }
-    let _ = std::fs::remove_file(&ids);
     report(
         args,
         &[("jet", &jet), ("llama.cpp", &plain), ("llama.cpp, flash", &flash)],
@@ -110,13 +111,38 @@ fn environment() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// A file with the token ids that every contestant is fed: spread over the vocabulary, the same each time.
-fn token_ids(n: usize) -> Result<PathBuf> {
-    let ids: Vec<usize> = (0..n).map(|i| (i * 7919 + 13) % 49_000).collect();
-    let path = std::env::temp_dir().join(format!("jet-peers-{}.json", std::process::id()));
-    std::fs::write(&path, serde_json::to_string(&ids)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+/// A file with the token ids that every contestant is fed; removed when it is not needed any more.
+struct IdsFile {
+    path: PathBuf,
+    prompt: Vec<usize>,
+}
+
+impl IdsFile {
+    /// A prompt that is spread over the vocabulary and the same each time.
+    fn new(prefill: usize) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("jet-peers-{}.json", std::process::id()));
+        let ids = Self { path, prompt: (0..prefill).map(|i| (i * 7919 + 13) % 49_000).collect() };
+        ids.write(&ids.prompt)?;
+        Ok(ids)
+    }
+
+    /// The prompt, and then the tokens that were decoded behind it.
+    fn then(&self, decoded: &Value) -> Result<()> {
+        let decoded = decoded.as_array().context("the report of jet has no list `decoded`")?;
+        let decoded = decoded.iter().filter_map(Value::as_u64).map(|id| id as usize);
+        self.write(&self.prompt.iter().copied().chain(decoded).collect::<Vec<_>>())
+    }
+
+    fn write(&self, ids: &[usize]) -> Result<()> {
+        std::fs::write(&self.path, serde_json::to_string(ids)?)
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+impl Drop for IdsFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 fn llama(python: &Path, args: &PeersArgs, model: &Path, ids: &Path, flash: bool) -> Result<Value> {

@@ -16,19 +16,19 @@ pub(crate) struct GenerationArgs {
     #[arg(long, short = 'n', default_value_t = 128, value_name = "N")]
     pub(crate) max_tokens: usize,
     /// Divides the logits; 0 always takes the most likely token. The default is what the model's makers suggest, else 0.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) temperature: Option<f32>,
     /// Only the K most likely tokens; 0 is all.
     #[arg(long, value_name = "K")]
     pub(crate) top_k: Option<usize>,
     /// Only the most likely tokens that together have this probability; 1 is all.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) top_p: Option<f32>,
     /// Only tokens at least this likely, relative to the most likely one; 0 is all.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) min_p: Option<f32>,
     /// Divides the logits of tokens that occurred already; 1 changes nothing.
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) repetition_penalty: Option<f32>,
     /// Seed of the draws.
     #[arg(long, default_value_t = 0)]
@@ -66,12 +66,11 @@ pub(crate) fn load(target: &Target, options: &LoadOptions, notes: bool) -> Resul
     let begun = Instant::now();
     let session = Session::load(target, options)?;
     if notes {
-        session.notices().iter().for_each(|n| output::complain(&format!("note: {n}")));
         output::complain(&format!(
-            "{} on {}, {} weights, schedules: {}, loaded in {:.1} s",
+            "{} on {}, {}, schedules: {}, loaded in {:.1} s",
             session.spec().name,
             session.device().describe(),
-            if session.origin().seed.is_some() { &session.origin().weights } else { "stored" },
+            if session.origin().seed.is_some() { &session.origin().weights } else { "stored weights" },
             session.selection().summary(),
             begun.elapsed().as_secs_f64()
         ));

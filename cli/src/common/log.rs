@@ -22,11 +22,11 @@ impl Verbosity {
         !self.quiet
     }
 
-    /// Sends events to stderr, filtered by `JET_LOG` where it is set.
-    pub(crate) fn install(self) {
+    /// Sends events to stderr, filtered by `JET_LOG` where it is set, and by `usual` where nothing is said.
+    pub(crate) fn install(self, usual: &str) {
         let usual = match (self.quiet, self.verbose) {
             (true, _) => "error",
-            (false, 0) => "warn",
+            (false, 0) => usual,
             (false, 1) => "info",
             (false, _) => "debug",
         };

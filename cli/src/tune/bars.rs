@@ -3,7 +3,7 @@
 use crate::common::output;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jet_autotune::report::time;
-use jet_autotune::{Event, Progress, TaskReport};
+use jet_autotune::{Event, Outcome, Progress, TaskReport};
 use std::io::{self, IsTerminal as _};
 
 /// Shows progress in one of two ways, or not at all.
@@ -66,8 +66,10 @@ impl Drawn {
                 self.tasks.tick();
             }
             Event::TaskFinished { index, tasks, report } => {
-                // Where the terminal has gone away there is nothing to draw on.
-                let _ = self.all.println(line(*index, *tasks, report));
+                if worked_on(report) {
+                    // Where the terminal has gone away there is nothing to draw on.
+                    let _ = self.all.println(line(*index, *tasks, report));
+                }
                 self.tasks.inc(1);
             }
         }
@@ -83,10 +85,10 @@ impl Progress for Bars {
                 Event::Planned { tasks, stored } => {
                     output::complain(&format!("{tasks} tasks, {stored} of them stored already"));
                 }
-                Event::TaskFinished { index, tasks, report } => {
+                Event::TaskFinished { index, tasks, report } if worked_on(report) => {
                     output::complain(&line(*index, *tasks, report));
                 }
-                Event::TaskStarted { .. } | Event::Round { .. } => {}
+                Event::TaskStarted { .. } | Event::Round { .. } | Event::TaskFinished { .. } => {}
             },
         }
     }
@@ -99,6 +101,11 @@ impl Drop for Bars {
             drawn.tasks.finish_and_clear();
         }
     }
+}
+
+/// Whether this run found something out about a task; the others are in the final table only.
+fn worked_on(report: &TaskReport) -> bool {
+    !matches!(report.outcome, Outcome::Stored | Outcome::NotReached)
 }
 
 fn line(index: usize, tasks: usize, report: &TaskReport) -> String {

@@ -1,4 +1,5 @@
 //! The binaries as a user meets them: run as processes, judged by output and exit code.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod check_and_doctor;
 mod help;

@@ -62,7 +62,7 @@ fn a_model_without_weights_is_not_run_without_a_seed() {
 fn a_model_larger_than_the_memory_is_refused_with_the_figures() {
     let home = Home::new();
     let huge = SMALL
-        .replace("hidden: 64", "hidden: 4_000_000")
+        .replace("hidden: 64", "hidden: 1_000_000")
         .replace("\"M*-J\"", "\"(M*-J)200\"")
         .replace("d_model: 32", "d_model: 32_768");
     let path = home.file("huge.rs", huge);

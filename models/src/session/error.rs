@@ -21,7 +21,7 @@ pub enum SessionError {
     Device(#[from] RuntimeError),
     /// The model is larger than the memory.
     #[error(
-        "`{model}` needs {} (weights {}, activations {}, states of {sequences} sequences of {context} tokens {}) and \
+        "`{model}` needs {} (weights {}, activations {}, states of {sequences} × {context} tokens {}) and \
          {} are available; take a shorter context, a smaller batch or a smaller model",
         bytes(needed.total()), bytes(needed.weights), bytes(needed.activations), bytes(needed.states),
         bytes(*available)

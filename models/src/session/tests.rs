@@ -86,7 +86,7 @@ fn a_model_larger_than_the_memory_is_refused_with_the_figures() {
     let mock = Mock { memory: Some(1 << 20), ..Mock::default() };
     let message = load(&mock, &options()).err().unwrap().to_string();
     for part in
-        ["`tiny-hybrid` needs 1.00 MiB", "weights 1.00 MiB", "1 sequences of 4096 tokens", "1.00 MiB are"]
+        ["`tiny-hybrid` needs 1.00 MiB", "weights 1.00 MiB", "states of 1 × 4096 tokens", "1.00 MiB are"]
     {
         assert!(message.contains(part), "{part}: {message}");
     }

@@ -30,7 +30,7 @@ pub enum TargetError {
         what: String,
     },
     /// A Rust source file has faults.
-    #[error("{}: {}", path.display(), shown(path, faults))]
+    #[error("{}", shown(path, faults))]
     Source {
         /// The file.
         path: PathBuf,
@@ -82,11 +82,12 @@ pub enum TargetError {
     },
 }
 
-/// Several faults begin on a line of their own; one stays on the line of the file.
+/// One fault on a line, `file:line:column: …`; several below a line that counts them.
 fn shown(path: &std::path::Path, faults: &FileError) -> String {
-    let many = faults.faults.len() > 1;
-    let lines =
-        faults.faults.iter().map(|f| if many { format!("\n{}:{f}", path.display()) } else { f.to_string() });
-    let count = if many { format!("{} faults", faults.faults.len()) } else { String::new() };
-    count + &lines.collect::<String>()
+    let path = path.display();
+    let lines: Vec<String> = faults.faults.iter().map(|fault| format!("{path}:{fault}")).collect();
+    match lines.as_slice() {
+        [one] => one.clone(),
+        many => format!("{path}: {} faults\n{}", many.len(), many.join("\n")),
+    }
 }

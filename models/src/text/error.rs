@@ -74,8 +74,10 @@ pub enum SampleError {
         /// Its range.
         expected: &'static str,
     },
-    /// Not one logit is a number.
-    #[error("none of the {count} logits is a finite number; check the weights for NaN")]
+    /// No logit is a number, or the largest is infinite.
+    #[error(
+        "the largest of the {count} logits is no finite number; check the weights for infinities and NaN"
+    )]
     NoNumbers {
         /// How many there are.
         count: usize,

@@ -144,7 +144,7 @@ impl Checkpoint {
             places.insert(decl.id, Place { file, entry, rows });
         }
         let mut rest: Vec<_> = there.into_iter().collect();
-        rest.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        rest.sort_unstable_by_key(|(_, place)| *place);
         for (name, (f, e)) in rest {
             let (file, tensor) = (&files[f], &files[f].table().entries()[e]);
             if names::is_idle(&name) {

@@ -42,7 +42,7 @@ pub fn relu2_lanes<S: Simd>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 pub fn gelu_lanes<S: Simd>(s: S, x: S::V) -> S::V {
     let cube = s.mul(s.mul(x, x), s.splat(0.044_715));
-    let inner = s.mul(s.fma(cube, x, x), s.splat(-1.595_769_1)); // -2·√(2/π)
+    let inner = s.mul(s.fma(cube, x, x), s.splat(-1.595_769)); // -2·√(2/π)
     s.div(x, s.add(s.splat(1.0), exp_lanes(s, inner)))
 }
 

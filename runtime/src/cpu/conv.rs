@@ -1,15 +1,21 @@
 //! Causal depthwise convolution over time (nemotron-h section 2, step 2).
 //!
-//! `out[t, c] = bias[c] + Σ_k w[c, k] · x[t - K + 1 + k, c]`, then silu where asked. Tap `K - 1` is the current token;
-//! values from before the segment are the carried state, zero at the start of a sequence. The state holds the last
-//! `K - 1` raw columns, one row per column, oldest first: `[K - 1, channels]`, so that vectors run over channels; a
-//! checkpoint's `[channels, K - 1]` is its transpose ([`export_state`], [`import_state`]).
+//! `out[t, c] = bias[c] + Σ_k w[c, k] · x[t - K + 1 + k, c]`, then silu where asked. Tap `K - 1` is the
+//! current token; values from before the segment are the carried state, zero at the start of a sequence. The
+//! state holds the last `K - 1` raw columns, one row per column, oldest first: `[K - 1, channels]`, so that
+//! vectors run over channels; a checkpoint's `[channels, K - 1]` is its transpose ([`export_state`],
+//! [`import_state`]).
 //!
 //! A worker's share is a range of channels: all views are cut to it.
 
+mod reference;
+
+pub use super::scan::SizeError;
+pub use reference::reference;
+
 use super::act::silu_lanes;
 use super::mat::{Mat, MatMut};
-use super::scan::{LANES, SizeError, check_len, load, padded, store};
+use super::scan::{LANES, check_len, load, padded, store};
 use super::simd::{Isa, Kernel, Simd, dispatch};
 use jet_codegen::schedule::{Family, Illegal, Param, Problem, Schedule, Values};
 use std::ops::Range;
@@ -107,8 +113,8 @@ impl ConvWeights {
 
 /// Convolves the channels `channels` of one sequence's segment of `T >= 1` tokens and moves the state on.
 ///
-/// `x` and `out` are `[T, channels.len()]`, `state` is `[taps - 1, channels.len()]`, oldest first: each the caller's
-/// share, cut from the whole. `apply_silu` applies silu to the sum.
+/// `x` and `out` are `[T, channels.len()]`, `state` is `[taps - 1, channels.len()]`, oldest first: each the
+/// caller's share, cut from the whole. `apply_silu` applies silu to the sum.
 ///
 /// # Panics
 /// If the sizes do not fit each other.
@@ -227,7 +233,8 @@ impl Run<'_> {
     }
 }
 
-/// Leaves in `state` `[columns, channels]` the last columns of (old state, then the rows of `x`), oldest first.
+/// Leaves in `state` `[columns, channels]` the last columns of (old state, then the rows of `x`), oldest
+/// first.
 pub(super) fn roll(state: &mut MatMut<'_>, x: Mat<'_>) {
     let (columns, tokens) = (state.rows(), x.rows());
     let kept = columns.saturating_sub(tokens);
@@ -267,36 +274,6 @@ pub fn import_state(exported: &[f32], columns: usize, state: &mut [f32]) {
     let channels = state.len().checked_div(columns).unwrap_or(0);
     for (i, v) in exported.iter().enumerate() {
         state[(i % columns) * channels + i / columns] = *v;
-    }
-}
-
-/// The oracle: one channel and token after the other, in float64, over the history written out in full.
-///
-/// `weight` `[channels, taps]`, `bias` `[channels]`, `x` and `out` `[tokens, channels]`, `state` `[channels, taps - 1]` as in a
-/// checkpoint.
-pub fn reference(
-    taps: usize,
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    apply_silu: bool,
-    x: &[f32],
-    state: &mut [f32],
-    out: &mut [f32],
-) {
-    let channels = weight.len() / taps;
-    let tokens = x.len() / channels;
-    for c in 0..channels {
-        let past = &mut state[c * (taps - 1)..(c + 1) * (taps - 1)];
-        let history: Vec<f32> =
-            past.iter().copied().chain((0..tokens).map(|t| x[t * channels + c])).collect();
-        for t in 0..tokens {
-            let mut sum = bias.map_or(0.0, |b| f64::from(b[c]));
-            for k in 0..taps {
-                sum += f64::from(weight[c * taps + k]) * f64::from(history[t + k]);
-            }
-            out[t * channels + c] = if apply_silu { sum / (1.0 + (-sum).exp()) } else { sum } as f32;
-        }
-        past.copy_from_slice(&history[tokens..]);
     }
 }
 

@@ -268,7 +268,6 @@ impl KvHead {
 
 /// Lanes `lane..lane + n` of one tile of keys from `n` rows.
 fn write_keys<E: Element>(tile: &mut [[E; LANES]], lane: usize, n: usize, k: Mat<'_>) {
-    let mut wide = [0.0f32; LANES];
     if n == 1 {
         // One new token: round its row in pieces, then put each value into its column.
         let mut rounded = [E::zeroed(); LANES];
@@ -280,9 +279,14 @@ fn write_keys<E: Element>(tile: &mut [[E; LANES]], lane: usize, n: usize, k: Mat
         }
         return;
     }
+    let mut wide = [0.0f32; LANES];
+    let mut rows: [&[f32]; LANES] = [&[]; LANES];
+    for (t, row) in rows[..n].iter_mut().enumerate() {
+        *row = &k.row(t)[..tile.len()];
+    }
     for (i, column) in tile.iter_mut().enumerate() {
-        for (t, w) in wide[..n].iter_mut().enumerate() {
-            *w = k.row(t)[i];
+        for (w, row) in wide.iter_mut().zip(&rows[..n]) {
+            *w = row[i];
         }
         E::round(&wide[..n], &mut column[lane..lane + n]);
     }

@@ -46,27 +46,32 @@ impl<'a> Mat<'a> {
     ///
     /// # Safety
     /// `ptr + r * stride + c` is readable for all `r < rows`, `c < cols`, and nobody writes there during `'a`.
+    #[inline(always)]
     pub unsafe fn from_raw(ptr: *const f32, rows: usize, cols: usize, stride: usize) -> Self {
         debug_assert!(cols <= stride || rows <= 1);
         Self { ptr, rows, cols, stride, life: PhantomData }
     }
 
     /// Number of rows.
+    #[inline(always)]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Number of columns.
+    #[inline(always)]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
     /// Elements from one row to the next.
+    #[inline(always)]
     pub fn stride(&self) -> usize {
         self.stride
     }
 
     /// Row `r`.
+    #[inline(always)]
     pub fn row(&self, r: usize) -> &'a [f32] {
         assert!(r < self.rows, "row {r} of {}", self.rows);
         // SAFETY: the constructor's contract, and `r` is in range.
@@ -74,6 +79,7 @@ impl<'a> Mat<'a> {
     }
 
     /// The rows of `range`.
+    #[inline(always)]
     pub fn rows_range(&self, range: Range<usize>) -> Mat<'a> {
         assert!(range.start <= range.end && range.end <= self.rows, "rows {range:?} of {}", self.rows);
         // SAFETY: a part of what the constructor promised.
@@ -81,6 +87,7 @@ impl<'a> Mat<'a> {
     }
 
     /// The columns of `range`.
+    #[inline(always)]
     pub fn cols_range(&self, range: Range<usize>) -> Mat<'a> {
         assert!(range.start <= range.end && range.end <= self.cols, "columns {range:?} of {}", self.cols);
         // SAFETY: a part of what the constructor promised.
@@ -105,27 +112,32 @@ impl<'a> MatMut<'a> {
     /// # Safety
     /// `ptr + r * stride + c` is writable for all `r < rows`, `c < cols`, and nobody else touches these elements
     /// during `'a` (elements between the columns may belong to others).
+    #[inline(always)]
     pub unsafe fn from_raw(ptr: *mut f32, rows: usize, cols: usize, stride: usize) -> Self {
         debug_assert!(cols <= stride || rows <= 1);
         Self { ptr, rows, cols, stride, life: PhantomData }
     }
 
     /// Number of rows.
+    #[inline(always)]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Number of columns.
+    #[inline(always)]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
     /// Elements from one row to the next.
+    #[inline(always)]
     pub fn stride(&self) -> usize {
         self.stride
     }
 
     /// Row `r`.
+    #[inline(always)]
     pub fn row(&self, r: usize) -> &[f32] {
         assert!(r < self.rows, "row {r} of {}", self.rows);
         // SAFETY: the constructor's contract, and `r` is in range.
@@ -133,6 +145,7 @@ impl<'a> MatMut<'a> {
     }
 
     /// Row `r`, to write.
+    #[inline(always)]
     pub fn row_mut(&mut self, r: usize) -> &mut [f32] {
         assert!(r < self.rows, "row {r} of {}", self.rows);
         // SAFETY: the constructor's contract, and `r` is in range.
@@ -140,16 +153,19 @@ impl<'a> MatMut<'a> {
     }
 
     /// The same elements for a shorter time.
+    #[inline(always)]
     pub fn reborrow(&mut self) -> MatMut<'_> {
         MatMut { ptr: self.ptr, rows: self.rows, cols: self.cols, stride: self.stride, life: PhantomData }
     }
 
     /// Read-only, for as long as the borrow lasts.
+    #[inline(always)]
     pub fn as_mat(&self) -> Mat<'_> {
         Mat { ptr: self.ptr, rows: self.rows, cols: self.cols, stride: self.stride, life: PhantomData }
     }
 
     /// The rows of `range`.
+    #[inline(always)]
     pub fn rows_range(&mut self, range: Range<usize>) -> MatMut<'_> {
         assert!(range.start <= range.end && range.end <= self.rows, "rows {range:?} of {}", self.rows);
         // SAFETY: a part of what the constructor promised, borrowed from `self`.
@@ -159,6 +175,7 @@ impl<'a> MatMut<'a> {
     }
 
     /// The columns of `range`.
+    #[inline(always)]
     pub fn cols_range(&mut self, range: Range<usize>) -> MatMut<'_> {
         assert!(range.start <= range.end && range.end <= self.cols, "columns {range:?} of {}", self.cols);
         // SAFETY: a part of what the constructor promised, borrowed from `self`.

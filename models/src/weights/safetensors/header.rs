@@ -118,7 +118,7 @@ fn whole(table: &TensorTable, base: usize, file: usize) -> Result<(), HeaderFaul
     let mut ranges: Vec<_> = table.entries().iter().map(|e| e.range.clone()).collect();
     ranges.sort_by_key(|r| (r.start, r.end));
     let mut at = base;
-    for r in ranges.into_iter().chain([file..file]) {
+    for r in ranges.into_iter().chain(std::iter::once(file..file)) {
         if r.start > at {
             return Err(HeaderFault::Hole { start: at - base, end: r.start - base });
         }

@@ -16,13 +16,9 @@ const MASKED: f32 = -1e30;
 /// with one, 6 pairs of sums and 2 pairs of operands are in 16 registers of 8.
 pub(super) const ROWS: usize = 6;
 
-/// Rows of the next block when `left` are left: the largest that there is a kernel for.
+/// Rows of the next block when `left` are left: the fewest blocks, of nearly equal size.
 pub(super) fn block_rows(left: usize) -> usize {
-    match left {
-        0..=3 => left,
-        4..=5 => 3,
-        _ => ROWS,
-    }
+    left.div_ceil(left.div_ceil(ROWS).max(1))
 }
 
 /// Whether a vector is one register.
@@ -191,11 +187,11 @@ impl<E: Element, const R: usize> Mix<'_, E, R> {
         let v = &self.v[self.keys.start * self.width..self.keys.end * self.width];
         for col in columns.step_by(C * LANES) {
             let mut sums = [[s.splat(0.0); C]; R];
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let factor = s.splat(self.alpha[r]);
                 let row = &self.acc[r * self.width + col..][..C * LANES];
-                for c in 0..C {
-                    sums[r][c] = s.mul(factor, s.load(&row[c * LANES..]));
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    *sum = s.mul(factor, s.load(&row[c * LANES..]));
                 }
             }
             for (t, value) in v.chunks_exact(self.width).enumerate().take(n) {

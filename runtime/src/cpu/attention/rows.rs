@@ -100,7 +100,7 @@ fn block<'a>(state: &'a mut [f32], g: &Geometry, rows: &Range<usize>) -> Block<'
 }
 
 impl TokenTile<'_> {
-    /// The rows in blocks that there are kernels for.
+    /// The rows in blocks of one to six.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let all = self.tokens * self.g.group();
         let mut row = 0;
@@ -151,6 +151,8 @@ impl TokenTile<'_> {
                     1 => self.step::<E, 1>(&rows, &tile, scores),
                     2 => self.step::<E, 2>(&rows, &tile, scores),
                     3 => self.step::<E, 3>(&rows, &tile, scores),
+                    4 => self.step::<E, 4>(&rows, &tile, scores),
+                    5 => self.step::<E, 5>(&rows, &tile, scores),
                     _ => self.step::<E, ROWS>(&rows, &tile, scores),
                 }
             }

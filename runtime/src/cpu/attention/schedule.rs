@@ -11,7 +11,7 @@ schedule! {
         /// Tokens whose queries share a tile of keys and values while it is near.
         q_tile: [8, 16, 32, 64] = 32,
         /// Keys and values of a tile.
-        kv_tile: [64, 128, 256] = 128,
+        kv_tile: [64, 128, 256] = 256,
     }
 }
 
@@ -19,7 +19,7 @@ schedule! {
     /// How one new token attends.
     pub struct AttentionDecode = "attention_decode" v1 {
         /// Keys and values between two updates of the softmax.
-        kv_tile: [64, 128, 256] = 128,
+        kv_tile: [64, 128, 256] = 256,
         /// Parts of the context per KV head, each one unit of work.
         splits: [1, 2, 4, 8, 16] = 2,
     }

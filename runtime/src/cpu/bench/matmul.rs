@@ -47,14 +47,17 @@ pub(super) fn case(problem: &Problem) -> Result<Case, String> {
             weights.copy(weight(0, Role::InProj), w);
         }
         let parts = vec![LinearPart { weight: w, bias: None, rows: n }];
-        program.push(Some(copy as u32), Op::Linear(Linear { x, parts, out, accumulate: false, exact: false }));
+        program
+            .push(Some(copy as u32), Op::Linear(Linear { x, parts, out, accumulate: false, exact: false }));
     }
     program.mark_output(out);
 
     let distinct = random(0, PERIOD.min(tokens) * k);
     let stored = weights.values(weight(0, Role::InProj))?;
     let expected = rows(&stored, &distinct, n, k);
-    let repeat = |rows: &[f32], width: usize| -> Vec<f32> { rows.iter().copied().cycle().take(tokens * width).collect() };
+    let repeat = |rows: &[f32], width: usize| -> Vec<f32> {
+        rows.iter().copied().cycle().take(tokens * width).collect()
+    };
     Ok(Case {
         precision,
         tokens,
@@ -73,6 +76,8 @@ pub(super) fn case(problem: &Problem) -> Result<Case, String> {
 
 /// `x · Wᵀ` in float64, one product after the other.
 fn rows(w: &[f32], x: &[f32], n: usize, k: usize) -> Vec<f32> {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32;
+    let dot = |a: &[f32], b: &[f32]| {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32
+    };
     x.chunks(k).flat_map(|x| w.chunks(k).take(n).map(move |w| dot(w, x))).collect()
 }

@@ -46,8 +46,11 @@ struct Case {
     floor: (u64, u64),
 }
 
+/// Sets up a problem of one family, or says what is wrong with it.
+type Maker = fn(&Problem) -> Result<Case, String>;
+
 /// The families' cases: a line for each.
-const CASES: &[(&str, fn(&Problem) -> Result<Case, String>)] = &[
+const CASES: &[(&str, Maker)] = &[
     ("gemm", matmul::case),
     ("gemv", matmul::case),
     ("attention", attention::case),
@@ -139,7 +142,8 @@ impl Bench for KernelBench {
             precision: case.precision,
             limits,
         };
-        let mut exe = CpuExecutable::load(Arc::clone(&self.pool), self.features, Footprint::default(), request)?;
+        let mut exe =
+            CpuExecutable::load(Arc::clone(&self.pool), self.features, Footprint::default(), request)?;
         let slot = exe.open_sequence(0)?;
         self.loaded = Some((exe, slot));
         self.rewind()
@@ -237,8 +241,10 @@ mod tests {
         let ssd = [("tokens", 77), ("heads", 6), ("d_head", 20), ("groups", 3), ("d_state", 24)];
         let matrix = |tokens| [("tokens", tokens), ("n", 83), ("k", 256)];
         let matrices = ["q4_1/int8", "q6_k/int8", "q8_0/f32", "bf16/bf16", "f16/f32", "f32/f32"];
-        let mut all: Vec<Problem> =
-            matrices.iter().flat_map(|f| [Problem::new("gemv", f, &matrix(1)), Problem::new("gemm", f, &matrix(67))]).collect();
+        let mut all: Vec<Problem> = matrices
+            .iter()
+            .flat_map(|f| [Problem::new("gemv", f, &matrix(1)), Problem::new("gemm", f, &matrix(67))])
+            .collect();
         all.extend([
             Problem::new("attention", "f32", &with(&[("tokens", 70), ("context", 70)])),
             Problem::new("attention", "f16", &with(&[("tokens", 33), ("context", 33), ("window", 9)])),

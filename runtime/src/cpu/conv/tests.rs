@@ -24,7 +24,7 @@ impl Case {
             tokens,
             silu,
             weight: n.vec(channels * taps, -1.0, 1.0),
-            bias: (seed % 2 == 0).then(|| n.vec(channels, -1.0, 1.0)),
+            bias: seed.is_multiple_of(2).then(|| n.vec(channels, -1.0, 1.0)),
             x: n.vec(channels * tokens, -2.0, 2.0),
             state: n.vec(channels * (taps - 1), -2.0, 2.0),
         }

@@ -2,6 +2,7 @@ use super::*;
 use crate::cpu::conv::{export_state, import_state};
 use crate::cpu::golden;
 use crate::cpu::scan::testing::{Numbers, close, segments, within_tolerance};
+use half::{bf16, f16};
 use jet_codegen::schedule::candidates;
 use proptest::prelude::*;
 
@@ -153,6 +154,15 @@ fn sixteen_bit_weights_stay_as_they_are() {
     }
     let weights = TapWeights::pack(40, 4, 20, Rows::Bf16(&b), &case.bias).expect("sizes fit");
     assert_eq!(weights.bytes(), 48 * 4 * (20 * 2 + 4));
+}
+
+#[test]
+fn a_tile_as_long_as_the_segment_is_not_offered_twice() {
+    for (tokens, offered) in [(1, 1), (2, 2), (64, 3)] {
+        let p = problem(tokens, 64, 4, 8, "f32");
+        DynamicConvFamily.legal(&p, &DynamicConvFamily.default_values(&p)).expect("the default is legal");
+        assert_eq!(DynamicConvFamily.candidates(&p).len(), offered, "{tokens} tokens");
+    }
 }
 
 #[test]

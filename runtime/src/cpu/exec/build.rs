@@ -52,7 +52,12 @@ pub(crate) struct Angles {
 }
 
 impl<'a> Loader<'a> {
-    pub(crate) fn new(request: &'a LoadRequest<'a>, plan: &'a MemoryPlan, pool: &'a Pool, features: Features) -> Self {
+    pub(crate) fn new(
+        request: &'a LoadRequest<'a>,
+        plan: &'a MemoryPlan,
+        pool: &'a Pool,
+        features: Features,
+    ) -> Self {
         Self {
             request,
             plan,

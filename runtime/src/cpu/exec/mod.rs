@@ -347,7 +347,7 @@ impl Executable for CpuExecutable {
     fn write(&mut self, buffer: BufId, values: &[f32]) -> Result<(), Error> {
         let b = self.program.buf(buffer);
         let (width, name) = (b.width, b.name.clone());
-        if !b.input || values.len() % width != 0 || values.len() / width > self.limits.max_tokens {
+        if !b.input || !values.len().is_multiple_of(width) || values.len() / width > self.limits.max_tokens {
             return Err(Error::Data(format!(
                 "{} values for buffer `{name}`, which {} and takes up to {} rows of {width}",
                 values.len(),

@@ -1,18 +1,19 @@
-//! The chunked form (jet_nemotron section 3.1): the tokens of a chunk against each other and against the state that
-//! enters, as matrix products.
+//! The chunked form (jet_nemotron section 3.1): the tokens of a chunk against each other and against the
+//! state that enters, as matrix products.
 //!
-//! With running sums `G_i` of the log decays, `A_ij = β_i exp(G_i - G_j) k_i·k_j` (j < i) and `P_ij = exp(G_i - G_j) q_i·k_j`
-//! (j <= i), the written errors `R` solve `(I + A) R = β (V - exp(G) K S)`; then `O = exp(G) Q S + P R` and `S ← exp(G_n) S +
-//! (exp(G_n - G) K)ᵀ R`. The chunks of a sequence come one after the other here, so the triangular system is solved for
-//! `R` itself, row block by row block, and its inverse (which the parallel form of the WY representation needs) is
-//! never made: fewer operations, and forward substitution keeps its accuracy when keys are nearly parallel.
+//! With running sums `G_i` of the log decays, `A_ij = β_i exp(G_i - G_j) k_i·k_j` (j < i) and `P_ij = exp(G_i -
+//! G_j) q_i·k_j` (j <= i), the written errors `R` solve `(I + A) R = β (V - exp(G) K S)`; then `O = exp(G)
+//! Q S + P R` and `S ← exp(G_n) S + (exp(G_n - G) K)ᵀ R`. The chunks of a sequence come one after the other
+//! here, so the triangular system is solved for `R` itself, row block by row block, and its inverse (which
+//! the parallel form of the WY representation needs) is never made: fewer operations, and forward
+//! substitution keeps its accuracy when keys are nearly parallel.
 
 use super::rows::Rows;
 use super::{GatedDeltaSchedule, GatedDeltaShape, HeadPiece};
 use crate::cpu::mat::Mat;
 use crate::cpu::scan::{
-    Carver, Cols, LANES, block_of, dots, exp_of_difference, exp_sums, load, mac_cols, mac_rows, padded,
-    prefix_sums, split, split_mut, store, wide, widths,
+    Carver, LANES, block_of, dots, exp_of_difference, exp_sums, load, mac_columns, mac_packed, mac_rows,
+    most_strips, padded, prefix_sums, registers, split, split_mut, store, widths,
 };
 use crate::cpu::simd::Simd;
 
@@ -23,7 +24,7 @@ pub(super) fn scratch_len(shape: &GatedDeltaShape, schedule: &GatedDeltaSchedule
 }
 
 /// Strips whose errors are held at a time.
-const MOST_STRIPS: usize = 4;
+const MOST_STRIPS: usize = most_strips(1);
 
 /// Buffers of one chunk of one head.
 pub(super) struct Scratch<'a> {
@@ -42,7 +43,7 @@ pub(super) struct Scratch<'a> {
     to_end: &'a mut [f32],
     /// `exp(G_n - G) K`, rows as long as those of the keys.
     kept: &'a mut [f32],
-    /// `R` of some strips, `tokens` rows each.
+    /// `R` of the strips that are worked on together, token by token.
     errors: &'a mut [[f32; LANES]],
 }
 
@@ -74,10 +75,16 @@ impl<'a> Scratch<'a> {
         exp_sums(s, n, (self.hi, self.lo), self.from_start, self.to_end);
         let mut i = 0;
         while i < n {
-            i += if wide::<S>() && n - i >= 2 {
-                self.products::<S, 2, 4>(s, i, rows)
-            } else {
+            i += if const { registers::<S>() == 1 } {
+                if n - i >= 2 {
+                    self.products::<S, 2, 4>(s, i, rows)
+                } else {
+                    self.products::<S, 1, 4>(s, i, rows)
+                }
+            } else if const { registers::<S>() == 2 } {
                 self.products::<S, 1, 2>(s, i, rows)
+            } else {
+                self.products::<S, 1, 1>(s, i, rows)
             };
         }
         for i in 0..n {
@@ -152,17 +159,24 @@ pub(super) fn head<S: Simd>(
     mut piece: HeadPiece<'_>,
 ) {
     let strips = piece.v.cols().div_ceil(LANES);
-    // Accumulators: 4 × 4 of 32 registers, or 3 × 2 pairs of 16.
-    let most = (columns / LANES).min(if wide::<S>() { MOST_STRIPS } else { 2 });
+    let most = (columns / LANES).min(const { most_strips(registers::<S>()) });
     for (first, count) in widths(strips, most) {
         let mut block = Block { first, rows, scratch };
-        match (wide::<S>(), count) {
-            (true, 4) => block.all::<S, 4, 4>(s, &mut piece),
-            (true, 3) => block.all::<S, 4, 3>(s, &mut piece),
-            (true, 2) => block.all::<S, 4, 2>(s, &mut piece),
-            (true, _) => block.all::<S, 4, 1>(s, &mut piece),
-            (false, 2) => block.all::<S, 3, 2>(s, &mut piece),
-            (false, _) => block.all::<S, 3, 1>(s, &mut piece),
+        // Accumulators: 4 × 4 of 32 registers, or 2 × 2 pairs of 16.
+        if const { registers::<S>() == 1 } {
+            match count {
+                1 => block.all::<S, 4, 1>(s, &mut piece),
+                2 => block.all::<S, 4, 2>(s, &mut piece),
+                3 => block.all::<S, 4, 3>(s, &mut piece),
+                _ => block.all::<S, 4, 4>(s, &mut piece),
+            }
+        } else if const { registers::<S>() == 2 } {
+            match count {
+                1 => block.all::<S, 2, 1>(s, &mut piece),
+                _ => block.all::<S, 2, 2>(s, &mut piece),
+            }
+        } else {
+            block.all::<S, 1, 1>(s, &mut piece);
         }
     }
 }
@@ -201,22 +215,11 @@ impl Block<'_, '_, '_> {
         }
     }
 
-    /// The errors `R` of the strips, as far as they are known.
-    #[inline(always)]
-    fn known<const N: usize>(&self) -> [&[[f32; LANES]]; N] {
-        let tokens = self.rows.tokens;
-        let mut out: [&[[f32; LANES]]; N] = [&[]; N];
-        for (j, strip) in out.iter_mut().enumerate() {
-            *strip = &self.scratch.errors[j * tokens..(j + 1) * tokens];
-        }
-        out
-    }
-
-    /// Rows `t..t + M` of `R`: the right-hand side, minus what the rows before contribute, then the small triangle in
-    /// registers.
+    /// Rows `t..t + M` of `R`: the right-hand side, minus what the rows before contribute, then the small
+    /// triangle in registers.
     #[inline(always)]
     fn errors<S: Simd, const M: usize, const N: usize>(&mut self, s: S, t: usize, piece: &mut HeadPiece<'_>) {
-        let (d_key, tokens, width) = (self.rows.d_key, self.rows.tokens, piece.v.cols());
+        let (d_key, width) = (self.rows.d_key, piece.v.cols());
         let state = split::<N>(block_of(piece.state, d_key, self.first, N), d_key);
         let mut keys: [&[f32]; M] = [&[]; M];
         let mut before: [&[f32]; M] = [&[]; M];
@@ -234,7 +237,7 @@ impl Block<'_, '_, '_> {
                 acc[i][j] = s.fma(minus, acc[i][j], s.mul(s.splat(beta), v));
             }
         }
-        let mut acc = mac_rows(s, acc, before, self.known());
+        let mut acc = mac_packed(s, acc, before, self.scratch.errors.as_chunks::<N>().0);
         for i in 1..M {
             for l in 0..i {
                 let a = s.splat(self.scratch.minus_a[(t + i) * self.scratch.width + t + l]);
@@ -245,7 +248,7 @@ impl Block<'_, '_, '_> {
         }
         for i in 0..M {
             for j in 0..N {
-                s.store(acc[i][j], &mut self.scratch.errors[j * tokens + t + i]);
+                s.store(acc[i][j], &mut self.scratch.errors[(t + i) * N + j]);
             }
         }
     }
@@ -268,7 +271,7 @@ impl Block<'_, '_, '_> {
                 acc[i][j] = s.mul(decay, acc[i][j]);
             }
         }
-        let acc = mac_rows(s, acc, p, self.known());
+        let acc = mac_packed(s, acc, p, self.scratch.errors.as_chunks::<N>().0);
         for i in 0..M {
             let o = piece.o.row_mut(t + i);
             for j in 0..N {
@@ -297,7 +300,7 @@ impl Block<'_, '_, '_> {
         }
         let stride = self.rows.stride;
         let kept = Mat::new(&self.scratch.kept[..tokens * stride], tokens, stride);
-        let acc = mac_cols(s, acc, Cols { mat: kept, first: r }, self.known());
+        let acc = mac_columns(s, acc, kept, r, self.scratch.errors.as_chunks::<N>().0);
         for i in 0..M {
             for j in 0..N {
                 s.store(acc[i][j], &mut strips[j][r + i]);

@@ -26,8 +26,8 @@ impl GateWeights {
     }
 }
 
-/// In place, `[T, heads]` each: `a` becomes the log decay `g = -exp(A_log) · softplus(a + dt_bias)`, `b` the write strength
-/// `beta = sigmoid(b)`.
+/// In place, `[T, heads]` each: `a` becomes the log decay `g = -exp(A_log) · softplus(a + dt_bias)`, `b` the
+/// write strength `beta = sigmoid(b)`.
 ///
 /// # Panics
 /// If the sizes do not fit each other.

@@ -1,14 +1,15 @@
 //! The gated delta rule of JetBlock (jet_nemotron section 3).
 //!
-//! Per head, with state `S` `[K, V]`, keys and queries l2-normalised (eps inside the root), queries times a scale:
-//! `S ← exp(g) S`, `e = β (v - Sᵀ k)`, `S ← S + k eᵀ`, `o = Sᵀ q`. Three forms of one op: [`reference()`] in plain
-//! float64, the token loop ([`step`], one fused pass over the state per token) and chunks ([`chunk`], matmul-shaped).
-//! [`run`] takes them as the schedule says; the result does not depend on it.
+//! Per head, with state `S` `[K, V]`, keys and queries l2-normalised (eps inside the root), queries times a
+//! scale: `S ← exp(g) S`, `e = β (v - Sᵀ k)`, `S ← S + k eᵀ`, `o = Sᵀ q`. Three forms of one op:
+//! [`reference()`] in plain float64, the token loop ([`step`], one fused pass over the state per token) and
+//! chunks ([`chunk`], matmul-shaped). [`run`] takes them as the schedule says; the result does not depend on
+//! it.
 //!
-//! The columns of `V` do not see each other. A worker's share is a range of heads, or columns of one head: it reads
-//! the whole operands and writes its own columns of `o` and its own slice of the state. States are kept in strips
-//! of 16 columns, `[V / 16][K][16]` float32 per head, the last strip padded with zeros ([`state_len`],
-//! [`export_state`], [`import_state`]).
+//! The columns of `V` do not see each other. A worker's share is a range of heads, or columns of one head: it
+//! reads the whole operands and writes its own columns of `o` and its own slice of the state. States are kept
+//! in strips of 16 columns, `[V / 16][K][16]` float32 per head, the last strip padded with zeros
+//! ([`state_len`], [`export_state`], [`import_state`]).
 
 mod chunk;
 mod gates;
@@ -185,7 +186,7 @@ impl Kernel for Run<'_> {
                     o: o.cols_range(local * width..(local + 1) * width),
                 };
                 match form {
-                    Form::Step => step::tokens(s, self.schedule.columns, &rows, piece),
+                    Form::Step => step::tokens(s, self.schedule.columns, &mut rows, piece),
                     Form::Chunk => {
                         scratch.prepare(s, &rows);
                         chunk::head(s, self.schedule.columns, &rows, &mut scratch, piece);

@@ -2,8 +2,8 @@
 
 /// The recurrence of jet_nemotron section 3, one token, head and state element after the other, in float64.
 ///
-/// `q` and `k` `[T, heads · d_key]` raw, `v` `[T, heads · d_value]`, `g` and `beta` `[T, heads]`, `state` `[heads, d_key, d_value]`
-/// (moved on), `o` `[T, heads · d_value]`.
+/// `q` and `k` `[T, heads · d_key]` raw, `v` `[T, heads · d_value]`, `g` and `beta` `[T, heads]`, `state`
+/// `[heads, d_key, d_value]` (moved on), `o` `[T, heads · d_value]`.
 pub fn reference(
     shape: &super::GatedDeltaShape,
     (q, k, v): (&[f32], &[f32], &[f32]),

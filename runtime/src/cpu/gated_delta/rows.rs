@@ -1,8 +1,9 @@
-//! The key side of one head over one piece: normalised keys and queries, strengths, decays. It is the same for
-//! every column of the values.
+//! The key side of one head over one piece: normalised keys and queries, strengths, decays. It is the same
+//! for every column of the values.
 
 use super::{GatedDeltaInput, GatedDeltaShape};
-use crate::cpu::scan::{Carver, LANES, STEP_PIECE, load, padded};
+use crate::cpu::act::exp_lanes;
+use crate::cpu::scan::{Carver, LANES, STEP_PIECE, dots, load, padded};
 use crate::cpu::simd::Simd;
 use std::ops::Range;
 
@@ -22,6 +23,8 @@ pub(super) struct Rows<'a> {
     pub(super) g: &'a mut [f32],
     /// `exp(g)`.
     pub(super) decay: &'a mut [f32],
+    /// `q·k`, filled by [`Rows::products`].
+    pub(super) qk: &'a mut [f32],
 }
 
 impl<'a> Rows<'a> {
@@ -31,7 +34,7 @@ impl<'a> Rows<'a> {
 
     pub(super) fn scratch_len(shape: &GatedDeltaShape, chunk: usize) -> usize {
         let n = Self::len(chunk);
-        2 * n * padded(shape.d_key) + 3 * padded(n)
+        2 * n * padded(shape.d_key) + 4 * padded(n)
     }
 
     pub(super) fn new(carver: &mut Carver<'a>, shape: &GatedDeltaShape, chunk: usize) -> Self {
@@ -45,6 +48,7 @@ impl<'a> Rows<'a> {
             beta: carver.take(padded(n)),
             g: carver.take(padded(n)),
             decay: carver.take(padded(n)),
+            qk: carver.take(padded(n)),
         }
     }
 
@@ -93,7 +97,17 @@ impl<'a> Rows<'a> {
         }
         self.g[self.tokens..].fill(0.0);
         for at in (0..self.tokens).step_by(LANES) {
-            s.store(s.exp(s.load(&self.g[at..])), &mut self.decay[at..]);
+            s.store(exp_lanes(s, s.load(&self.g[at..])), &mut self.decay[at..]);
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// Each token's query with its own key, for the token loop.
+    #[inline(always)]
+    pub(super) fn products<S: Simd>(&mut self, s: S) {
+        for t in 0..self.tokens {
+            self.qk[t] = dots(s, [self.k_padded(t)], [self.q_padded(t)])[0][0];
         }
     }
 }

@@ -1,24 +1,32 @@
 //! The token loop: one fused pass over the state per token.
 //!
-//! The rule needs `Sᵀ k` before it can write, so a naive token makes two passes. Here the pass that writes token `t`
-//! already takes the products with the key and the query of token `t + 1`: with `u = Sᵀ k` and `w = Sᵀ q` of the state before
-//! decay, `e = β (v - a u)` and `o = a w + (k·q) e`, where `a = exp(g)`.
+//! The rule needs `Sᵀ k` before it can write, so a naive token makes two passes. Here the pass that writes
+//! token `t` already takes the products with the key and the query of token `t + 1`: with `u = Sᵀ k` and `w =
+//! Sᵀ q` of the state before decay, `e = β (v - a u)` and `o = a w + (k·q) e`, where `a = exp(g)`.
 
 use super::HeadPiece;
 use super::rows::Rows;
-use crate::cpu::scan::{LANES, block_of, dots, load, split_mut, store, widths};
+use crate::cpu::scan::{LANES, block_of, load, most_strips, registers, split_mut, store, widths};
 use crate::cpu::simd::Simd;
 
-/// All tokens of a piece for one head. `columns` value columns at a time keep their states near while the tokens go by.
+/// All tokens of a piece for one head. `columns` value columns at a time keep their states near while the
+/// tokens go by.
 #[inline(always)]
-pub(super) fn tokens<S: Simd>(s: S, columns: usize, rows: &Rows<'_>, mut piece: HeadPiece<'_>) {
+pub(super) fn tokens<S: Simd>(s: S, columns: usize, rows: &mut Rows<'_>, mut piece: HeadPiece<'_>) {
     let strips = piece.v.cols().div_ceil(LANES);
-    for (first, count) in widths(strips, columns / LANES) {
-        match count {
-            1 => block::<S, 1>(s, first, rows, &mut piece),
-            2 => block::<S, 2>(s, first, rows, &mut piece),
-            3 => block::<S, 3>(s, first, rows, &mut piece),
-            _ => block::<S, 4>(s, first, rows, &mut piece),
+    rows.products(s);
+    // Three vectors a strip stay in registers, so pairs of registers leave room for one strip.
+    let most = (columns / LANES).min(const { if registers::<S>() == 1 { most_strips(1) } else { 1 } });
+    for (first, count) in widths(strips, most) {
+        if const { registers::<S>() == 1 } {
+            match count {
+                1 => block::<S, 1>(s, first, rows, &mut piece),
+                2 => block::<S, 2>(s, first, rows, &mut piece),
+                3 => block::<S, 3>(s, first, rows, &mut piece),
+                _ => block::<S, 4>(s, first, rows, &mut piece),
+            }
+        } else {
+            block::<S, 1>(s, first, rows, &mut piece);
         }
     }
 }
@@ -31,7 +39,7 @@ fn block<S: Simd, const N: usize>(s: S, first: usize, rows: &Rows<'_>, piece: &m
     let (mut u, mut w) = products(s, &strips, rows.k(0), rows.q(0));
     for t in 0..rows.tokens {
         let (decay, beta) = (s.splat(rows.decay[t]), s.splat(rows.beta[t]));
-        let qk = s.splat(dots::<S, 1, 1>(s, [rows.k_padded(t)], [rows.q_padded(t)])[0][0]);
+        let qk = s.splat(rows.qk[t]);
         let mut e = [s.splat(0.0); N];
         for j in 0..N {
             let at = (first + j) * LANES;
@@ -108,11 +116,19 @@ fn write_and_read<S: Simd, const N: usize>(
     }
     for r in 0..k.len() {
         let (kv, next_kv, next_qv) = (s.splat(k[r]), s.splat(next_k[r]), s.splat(next_q[r]));
+        // All loads, then all stores: strips may lie a multiple of 4 KB apart, and a load right behind a
+        // store to an address with the same low bits waits for it.
+        let mut v = [s.splat(0.0); N];
         for j in 0..N {
-            let v = s.fma(kv, e[j], s.mul(decay, s.load(&strips[j][r])));
-            s.store(v, &mut strips[j][r]);
-            u[j] = s.fma(next_kv, v, u[j]);
-            w[j] = s.fma(next_qv, v, w[j]);
+            v[j] = s.mul(decay, s.load(&strips[j][r]));
+        }
+        for j in 0..N {
+            v[j] = s.fma(kv, e[j], v[j]);
+            u[j] = s.fma(next_kv, v[j], u[j]);
+            w[j] = s.fma(next_qv, v[j], w[j]);
+        }
+        for j in 0..N {
+            s.store(v[j], &mut strips[j][r]);
         }
     }
     (u, w)

@@ -179,6 +179,30 @@ fn zero_and_tiny_keys_use_the_eps_inside_the_root() {
 }
 
 #[test]
+fn a_nan_in_any_operand_is_not_hidden() {
+    for which in 0..5 {
+        let mut case = Case::new(shape(2, 16, 16), 40, 1);
+        // Of head 1 at token 7.
+        match which {
+            0 => case.g[15] = f32::NAN,
+            1 => case.beta[15] = f32::NAN,
+            2 => case.k[15 * 16] = f32::NAN,
+            3 => case.v[15 * 16] = f32::NAN,
+            _ => case.state[16 * 16] = f32::NAN,
+        }
+        for isa in Isa::all_available() {
+            for steps in [1, 1 << 20] {
+                let schedule = GatedDeltaSchedule { steps, ..GatedDeltaSchedule::default() };
+                let (o, _) = case.got(isa, schedule, &[40], &case.whole());
+                let (of_0, of_1) = o[39 * 32..].split_at(16);
+                assert!(of_0.iter().all(|v| v.is_finite()), "{isa:?} operand {which}: head 0 is apart");
+                assert!(of_1[0].is_nan(), "{isa:?} operand {which}: {}", of_1[0]);
+            }
+        }
+    }
+}
+
+#[test]
 fn legality_drops_only_what_cannot_differ() {
     let s = shape(12, 96, 256);
     for tokens in [1, 64, 4096] {

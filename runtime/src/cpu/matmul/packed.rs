@@ -135,7 +135,7 @@ impl Packer<'_> {
         k: usize,
     ) -> Result<PackedMatrix, PackError> {
         let row_tile = k.div_ceil(F::LEN) * size_of::<F::Tile>();
-        let bytes = row_tile.checked_mul(rows.div_ceil(ROWS)).unwrap_or(usize::MAX);
+        let bytes = row_tile.saturating_mul(rows.div_ceil(ROWS));
         let mut data = self.arena.take(bytes).ok_or(PackError::OutOfMemory { bytes })?;
         let pack = |t: usize, out: &mut [u8]| {
             let mut blocks = std::array::from_fn(|i| stored_row(parts, t * ROWS + i, k));
@@ -180,7 +180,7 @@ fn check(parts: &[WeightRows<'_>], expected: DType, k: usize) -> Result<(), Pack
             Some(map) => map.iter().max().map_or(0, |m| *m as usize + 1).max(p.bytes.len() / row),
             None => p.rows,
         };
-        let bytes = row.checked_mul(stored).unwrap_or(usize::MAX);
+        let bytes = row.saturating_mul(stored);
         if bytes != p.bytes.len() {
             let found = p.bytes.len();
             return Err(PackError::Bytes { part, dtype: p.dtype, stored, k, expected: bytes, found });

@@ -6,10 +6,11 @@
 //! of bfloat16 or four bytes.
 
 use super::NumberPath;
+use super::kernel::prepare::{Interleave, InterleavePairs, Quantize};
+use super::kernel::with_group;
 use crate::cpu::mat::Mat;
-use crate::cpu::simd::int8::{Int8, Int8Isa, Int8Kernel, dispatch_int8};
-use crate::cpu::simd::{Features, Isa, Simd};
-use half::bf16;
+use crate::cpu::simd::int8::{Int8Isa, dispatch_int8};
+use crate::cpu::simd::{Features, Isa, dispatch};
 use std::ops::Range;
 
 /// Tokens in a group at most.
@@ -171,29 +172,24 @@ impl Layout {
         for i in groups {
             let (tokens, at) = (self.tokens_of(i..i + 1), self.words_of(i..i + 1));
             let out = &mut words[at.start - all.start..at.end - all.start];
-            let size = tokens.len();
-            for (lane, t) in tokens.enumerate() {
-                let x = row(t);
-                match self.form {
-                    Form::F32 => {
-                        x.iter().zip(out[lane..].iter_mut().step_by(size)).for_each(|(x, o)| *o = *x)
-                    }
-                    Form::RoundedF32 => {
-                        x.iter()
-                            .zip(out[lane..].iter_mut().step_by(size))
-                            .for_each(|(x, o)| *o = round_bf16(*x));
-                    }
-                    Form::Bf16Pairs => {
-                        for (x, o) in x.chunks(2).zip(out[lane..].iter_mut().step_by(size)) {
-                            let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
-                            *o = f32::from_bits(bits(x[0]) | x.get(1).map_or(0, |x| bits(*x)) << 16);
-                        }
-                    }
-                    Form::Int8 => {
-                        let group = Int8Group::of_mut(bytemuck::cast_slice_mut(out), self.blocks(), size);
-                        dispatch_int8(self.features.int8, Quantize { x, lane, size, group });
-                    }
-                }
+            with_group!(tokens.len(), MT => {
+                let rows: [&[f32]; MT] = std::array::from_fn(|lane| row(tokens.start + lane));
+                self.prepare_group(rows, out);
+            });
+        }
+    }
+
+    /// Prepares one group.
+    fn prepare_group<const MT: usize>(&self, rows: [&[f32]; MT], words: &mut [f32]) {
+        let rounded = self.form == Form::RoundedF32;
+        match self.form {
+            Form::F32 | Form::RoundedF32 => dispatch(self.features.isa, Interleave { rows, words, rounded }),
+            Form::Bf16Pairs => {
+                dispatch(self.features.isa, InterleavePairs { rows, words: bytemuck::cast_slice_mut(words) });
+            }
+            Form::Int8 => {
+                let group = Int8Group::of_mut(bytemuck::cast_slice_mut(words), self.blocks(), MT);
+                dispatch_int8(self.features.int8, Quantize { rows, group });
             }
         }
     }
@@ -221,6 +217,7 @@ impl<'a> Prepared<'a> {
 }
 
 /// The nearest bfloat16, ties to even; NaN stays NaN.
+#[inline(always)]
 pub(super) fn round_bf16(x: f32) -> f32 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
@@ -260,47 +257,5 @@ impl<'a> Int8Group<&'a mut [u32]> {
         let (scaled_sum, rest) = rest.split_at_mut(part);
         let (minus_sum, minus_halves) = rest.split_at_mut(part);
         Self { bytes, scale, scaled_sum, minus_sum, minus_halves }
-    }
-}
-
-/// Rounds one token to bytes, each 32 values with the scale that brings the largest to 127.
-struct Quantize<'a> {
-    x: &'a [f32],
-    lane: usize,
-    size: usize,
-    group: Int8Group<&'a mut [u32]>,
-}
-
-impl Int8Kernel for Quantize<'_> {
-    #[inline(always)]
-    fn run<S: Int8>(self, s: S) {
-        let f = s.float();
-        let Self { x, lane, size, group } = self;
-        for (b, x) in x.chunks(BLOCK).enumerate() {
-            let mut padded = [0.0; BLOCK];
-            padded[..x.len()].copy_from_slice(x);
-            let (v, w) = (f.load(&padded[..16]), f.load(&padded[16..]));
-            let magnitude = |v| f.max(v, f.sub(f.splat(0.0), v));
-            let most = f.top(f.max(magnitude(v), magnitude(w)));
-            // Zero times the values: zero, or NaN where one of them is not finite, which the scale then carries.
-            let taint = f.sum(f.mul(f.add(v, w), f.splat(0.0)));
-            let scale = most / 127.0;
-            let inverse = if scale > 0.0 && scale.is_finite() { 127.0 / most } else { 0.0 };
-            let inverse = if inverse.is_finite() && taint == 0.0 { inverse } else { 0.0 };
-            let code = |v| s.narrow(f.mul(v, f.splat(inverse)));
-            let (first, last) = (code(v), code(w));
-            let sum = |codes: [i8; 16]| codes.iter().map(|c| i32::from(*c)).sum::<i32>();
-            let (first_sum, last_sum) = (sum(first), sum(last));
-            let at = b * size + lane;
-            for (j, word) in first.as_chunks::<4>().0.iter().chain(last.as_chunks::<4>().0).enumerate() {
-                group.bytes[(8 * b + j) * size + lane] = u32::from_le_bytes(word.map(i8::cast_unsigned));
-            }
-            let scale = scale + taint;
-            group.scale[at] = scale.to_bits();
-            group.scaled_sum[at] = (scale * (first_sum + last_sum) as f32).to_bits();
-            group.minus_sum[at] = (-(first_sum + last_sum)).cast_unsigned();
-            group.minus_halves[2 * b * size + lane] = (-first_sum).cast_unsigned();
-            group.minus_halves[(2 * b + 1) * size + lane] = (-last_sum).cast_unsigned();
-        }
     }
 }

@@ -18,10 +18,10 @@ use crate::cpu::simd::{Features, dispatch};
 use jet_numerics::DType;
 use std::ops::Range;
 
-/// Values along k that are unpacked at a time: 16 KiB of float32, 11 KiB of bytes with scales.
+/// Values along k that are unpacked at a time: 16 KiB of float32.
 const PIECE: usize = 256;
-/// The same in bytes: 16 blocks.
-const INT8_PIECE: usize = 512;
+/// The same in bytes: 24 blocks, 17 KiB.
+const INT8_PIECE: usize = 768;
 /// Row tiles whose sums are kept before they go to the output.
 const DIRECT_RUN: usize = 16;
 /// Room for the unpacked weights, in float32.
@@ -146,8 +146,8 @@ pub fn linear(
     layout.prepare(x, 0..layout.groups(), &mut words);
     let x = Prepared::new(layout, &words);
     // Each worker's part of the output, side by side as the parts are.
-    let parts: Vec<std::sync::Mutex<Option<(Part, Vec<f32>)>>> =
-        (0..pool.workers()).map(|_| std::sync::Mutex::new(None)).collect();
+    type Slot = std::sync::Mutex<Option<(Part, Vec<f32>)>>;
+    let parts: Vec<Slot> = (0..pool.workers()).map(|_| std::sync::Mutex::new(None)).collect();
     pool.run(|worker| {
         let part = share(worker, w, &layout);
         let (rows, cols) = (part.rows(&layout).len(), part.cols(w).len());
@@ -197,7 +197,7 @@ impl Run<'_> {
             let weights = |tile, range: Range<usize>| &w.tiles_of::<F32>(tile..tile + 1)[range];
             self.each(
                 k,
-                PIECE,
+                (PIECE, 1),
                 panel,
                 |_, _, _| (),
                 |_, tile, group, range, sums| {
@@ -212,7 +212,7 @@ impl Run<'_> {
                     panel.as_flattened_mut().iter_mut().for_each(|v| *v = round_bf16(*v));
                 }
             };
-            self.each(k, PIECE, panel, unpack, |panel, _, group, range, sums| {
+            self.each(k, (PIECE, BLOCK), panel, unpack, |panel, _, group, range, sums| {
                 multiply(&panel[..range.len()], group, range, sums);
             });
         }
@@ -235,7 +235,7 @@ impl Run<'_> {
             let weights = |tile, range: Range<usize>| &w.tiles_of::<Bf16>(tile..tile + 1)[range];
             self.each(
                 pairs,
-                PIECE,
+                (PIECE, 1),
                 panel,
                 |_, _, _| (),
                 |_, tile, group, range, sums| {
@@ -251,7 +251,7 @@ impl Run<'_> {
                 let done = dispatch_bf16(ToPairs { from: float, to: bytemuck::cast_slice_mut(pairs) });
                 assert!(done.is_ok(), "pairs are prepared only where they can be multiplied");
             };
-            self.each(pairs, PIECE / 2, panel, unpack, |panel, _, group, range, sums| {
+            self.each(pairs, (PIECE / 2, BLOCK / 2), panel, unpack, |panel, _, group, range, sums| {
                 multiply(&bytemuck::cast_slice(&panel[PIECE..])[..range.len()], group, range, sums);
             });
         }
@@ -268,7 +268,7 @@ impl Run<'_> {
             let tiles = w.tiles_of::<Q>(tile..tile + 1);
             dispatch_int8(isa, Unpack::<Q> { tiles, first: range.start, to: &mut panel[..range.len()] });
         };
-        self.each(blocks, INT8_PIECE / BLOCK, panel, unpack, |panel, _, group, range, sums| {
+        self.each(blocks, (INT8_PIECE / BLOCK, 1), panel, unpack, |panel, _, group, range, sums| {
             with_group!(sums.len(), MT => {
                 let panel = &panel[..range.len()];
                 let acts = Acts::<MT>::new(x.group(group), blocks).blocks(range);
@@ -307,18 +307,19 @@ impl Run<'_> {
         }
     }
 
-    /// For every block of tokens and every row tile: unpacks `piece` units of k at a time and multiplies them with
-    /// all groups of the block.
+    /// For every block of tokens and every row tile: unpacks at most `piece` units of k at a time, in pieces of about
+    /// the same whole number of grains, and multiplies them with all groups of the block.
     fn each<P>(
         mut self,
         units: usize,
-        piece: usize,
+        (piece, grain): (usize, usize),
         panel: &mut [P],
         unpack: impl Fn(usize, Range<usize>, &mut [P]),
         multiply: impl Fn(&[P], usize, usize, Range<usize>, &mut [[f32; ROWS]]),
     ) {
         let layout = self.x.layout;
         let all = self.part.rows(&layout);
+        let piece = units.div_ceil(units.div_ceil(piece).max(1)).next_multiple_of(grain);
         let mut at = self.part.groups.start;
         while at < self.part.groups.end {
             let mut end = at + 1;

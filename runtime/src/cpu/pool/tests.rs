@@ -194,7 +194,7 @@ proptest! {
         for id in 0..count {
             let r = share(id, count, n, grain);
             prop_assert_eq!(r.start, next);
-            prop_assert!(r.start == n || r.start % grain.max(1) == 0);
+            prop_assert!(r.start == n || r.start.is_multiple_of(grain.max(1)));
             let grains = r.len().div_ceil(grain.max(1));
             (least, most) = (least.min(grains), most.max(grains));
             next = r.end;

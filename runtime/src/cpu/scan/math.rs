@@ -15,9 +15,9 @@ pub(in crate::cpu) fn store<S: Simd>(s: S, v: S::V, out: &mut [f32]) {
     if out.len() >= LANES { s.store(v, out) } else { s.store_part(v, out) }
 }
 
-/// `log(1 + e^x) = max(x, 0) + log1p(u)` with `u = e^-|x|` in (0, 1], and `log1p(u) = 2 artanh(u / (2 + u))`: the
-/// odd series keeps full relative accuracy for small `u`, where `log(1 + u)` would round to zero. Its argument is
-/// at most 1/3, so eight terms reach float32.
+/// `log(1 + e^x) = max(x, 0) + log1p(u)` with `u = e^-|x|` in (0, 1], and `log1p(u) = 2 artanh(u / (2 + u))`:
+/// the odd series keeps full relative accuracy for small `u`, where `log(1 + u)` would round to zero. Its
+/// argument is at most 1/3, so eight terms reach float32.
 #[inline(always)]
 pub(in crate::cpu) fn softplus<S: Simd>(s: S, x: S::V) -> S::V {
     let minus = s.sub(s.splat(0.0), x);

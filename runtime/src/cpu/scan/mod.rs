@@ -14,7 +14,7 @@ pub(super) use decay::{exp_of_difference, exp_sums, prefix_sums};
 pub(super) use math::{load, softplus, store};
 pub(super) use scratch::{Carver, SLACK};
 pub(super) use strips::{block_of, from_strips, split, split_mut, strips_len, to_strips, widths};
-pub(super) use tile::{Cols, dots, mac_cols, mac_rows, wide};
+pub(super) use tile::{dots, mac_columns, mac_packed, mac_rows, most_strips, registers};
 
 /// Columns of a strip: the lanes of one vector.
 pub(super) const LANES: usize = 16;
@@ -53,8 +53,8 @@ pub(super) enum Form {
 /// Tokens that one pass of the token loop prepares together.
 pub(super) const STEP_PIECE: usize = 64;
 
-/// Cuts a segment into pieces `(first token, tokens, form)`: the token loop for segments (and last chunks) of at
-/// most `steps` tokens, chunks of `chunk` tokens otherwise.
+/// Cuts a segment into pieces `(first token, tokens, form)`: the token loop for segments (and last chunks) of
+/// at most `steps` tokens, chunks of `chunk` tokens otherwise.
 pub(super) fn pieces(
     tokens: usize,
     chunk: usize,

@@ -5,7 +5,8 @@ use super::{LANES, padded};
 /// What to add to the sum of padded lengths, so that the first part can start on a cache line.
 pub(in crate::cpu) const SLACK: usize = LANES;
 
-/// Cuts parts off a scratch buffer, each beginning on a 64-byte line: a vector load that crosses a line costs two.
+/// Cuts parts off a scratch buffer, each beginning on a 64-byte line: a vector load that crosses a line costs
+/// two.
 pub(in crate::cpu) struct Carver<'a>(&'a mut [f32]);
 
 impl<'a> Carver<'a> {

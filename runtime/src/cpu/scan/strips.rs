@@ -2,8 +2,9 @@
 //!
 //! A state is a matrix `[rows, columns]` whose columns are independent of each other, so vectors run over
 //! columns. It is stored strip by strip: 16 columns, all rows, 64 bytes a row; the last strip is padded with
-//! zeros. Any run of strips is one contiguous piece (a worker's share, or a block that is to stay in the first
-//! cache), which rows of the dense matrix are not: at a power-of-two stride they would fight for the same sets.
+//! zeros. Any run of strips is one contiguous piece (a worker's share, or a block that is to stay in the
+//! first cache), which rows of the dense matrix are not: at a power-of-two stride they would fight for the
+//! same sets.
 
 use super::{LANES, padded};
 

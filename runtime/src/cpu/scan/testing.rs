@@ -50,7 +50,8 @@ pub(in crate::cpu) fn segments(tokens: usize, lengths: &[usize]) -> Vec<(usize, 
     out
 }
 
-/// Fails unless `got` is within the file's own tolerance of `expected` (golden README: `max(tol_abs, tol_rms · rms)`).
+/// Fails unless `got` is within the file's own tolerance of `expected` (golden README: `max(tol_abs, tol_rms
+/// · rms)`).
 #[track_caller]
 pub(in crate::cpu) fn within_tolerance(golden: &Golden, what: &str, got: &[f32], expected: &[f64]) {
     assert_eq!(got.len(), expected.len(), "{what} of {}: lengths", golden.name);

@@ -7,15 +7,28 @@ use super::{LANES, load};
 use crate::cpu::mat::Mat;
 use crate::cpu::simd::Simd;
 
-/// Whether one machine register holds the 16 lanes (there are 32 of those); else tiles must be smaller to stay in
-/// registers. A vector that is one register is aligned to its 64 bytes.
-#[inline(always)]
-pub(in crate::cpu) const fn wide<S: Simd>() -> bool {
-    align_of::<S::V>() == 64
+/// Machine registers that a vector of 16 lanes takes, by its alignment: one of 64 bytes (there are 32), two
+/// of 32 bytes (there are 16), or an array. Tiles are sized by it, so that accumulators stay in registers.
+pub(in crate::cpu) const fn registers<S: Simd>() -> usize {
+    match align_of::<S::V>() {
+        64 => 1,
+        32 => 2,
+        _ => LANES,
+    }
 }
 
-/// `acc[i][j] += Σ_k a[i][k] · b[j][k]`: rows of `a` are broadcast one value at a time, `b[j][k]` is a vector. The sum
-/// runs over the length of the rows of `a`, which all have it; the strips of `b` have at least that many vectors.
+/// Strips of a tile for vectors of so many registers.
+pub(in crate::cpu) const fn most_strips(registers: usize) -> usize {
+    match registers {
+        1 => 4,
+        2 => 2,
+        _ => 1,
+    }
+}
+
+/// `acc[i][j] += Σ_k a[i][k] · b[j][k]`: rows of `a` are broadcast one value at a time, `b[j][k]` is a
+/// vector. The sum runs over the length of the rows of `a`, which all have it; the strips of `b` have at
+/// least that many vectors.
 #[inline(always)]
 pub(in crate::cpu) fn mac_rows<S: Simd, const M: usize, const N: usize>(
     s: S,
@@ -45,32 +58,48 @@ pub(in crate::cpu) fn mac_rows<S: Simd, const M: usize, const N: usize>(
     acc
 }
 
-/// Some columns of a matrix, read row by row as the broadcast side of [`mac_cols`].
-#[derive(Clone, Copy)]
-pub(in crate::cpu) struct Cols<'a> {
-    /// The matrix; its rows are summed over.
-    pub(in crate::cpu) mat: Mat<'a>,
-    /// The first column.
-    pub(in crate::cpu) first: usize,
-}
-
-/// `acc[i][j] += Σ_k a[k][first + i] · b[j][k]`: the transposed form of [`mac_rows`]. The sum runs over the rows of `a`.
+/// [`mac_rows`] with `b` row by row: `b[k]` holds the `N` vectors of row `k` side by side.
 #[inline(always)]
-pub(in crate::cpu) fn mac_cols<S: Simd, const M: usize, const N: usize>(
+pub(in crate::cpu) fn mac_packed<S: Simd, const M: usize, const N: usize>(
     s: S,
     mut acc: [[S::V; N]; M],
-    a: Cols<'_>,
-    mut b: [&[[f32; LANES]]; N],
+    mut a: [&[f32]; M],
+    b: &[[[f32; LANES]; N]],
 ) -> [[S::V; N]; M] {
-    let len = a.mat.rows();
-    for strip in &mut b {
-        *strip = &strip[..len];
+    let len = a[0].len();
+    for row in &mut a {
+        *row = &row[..len];
     }
-    for k in 0..len {
-        let row = &a.mat.row(k)[a.first..a.first + M];
+    for (k, vectors) in b[..len].iter().enumerate() {
         let mut v = [s.splat(0.0); N];
         for j in 0..N {
-            v[j] = s.load(&b[j][k]);
+            v[j] = s.load(&vectors[j]);
+        }
+        for i in 0..M {
+            let x = s.splat(a[i][k]);
+            for j in 0..N {
+                acc[i][j] = s.fma(x, v[j], acc[i][j]);
+            }
+        }
+    }
+    acc
+}
+
+/// `acc[i][j] += Σ_k a[k][first + i] · b[k][j]`: columns `first..first + M` of `a` are the broadcast side.
+/// The sum runs over the rows of `a`.
+#[inline(always)]
+pub(in crate::cpu) fn mac_columns<S: Simd, const M: usize, const N: usize>(
+    s: S,
+    mut acc: [[S::V; N]; M],
+    a: Mat<'_>,
+    first: usize,
+    b: &[[[f32; LANES]; N]],
+) -> [[S::V; N]; M] {
+    for (k, vectors) in b[..a.rows()].iter().enumerate() {
+        let row = &a.row(k)[first..first + M];
+        let mut v = [s.splat(0.0); N];
+        for j in 0..N {
+            v[j] = s.load(&vectors[j]);
         }
         for i in 0..M {
             let x = s.splat(row[i]);

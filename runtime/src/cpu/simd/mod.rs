@@ -166,7 +166,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn exp(self, a: Self::V) -> Self::V {
         let a = self.max(self.min(a, self.splat(88.0)), self.splat(-87.3));
         let n = self.round(self.mul(a, self.splat(std::f32::consts::LOG2_E)));
-        let r = self.fma(n, self.splat(-0.693_359_375), a);
+        let r = self.fma(n, self.splat(-0.693_359_4), a);
         let r = self.fma(n, self.splat(2.121_944_4e-4), r);
         let mut p = self.splat(1.0 / 720.0);
         for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {

@@ -1,16 +1,16 @@
-//! The chunked form (nemotron-h section 2.1): a chunk's tokens against each other and against the state that enters,
-//! as matrix products.
+//! The chunked form (nemotron-h section 2.1): a chunk's tokens against each other and against the state that
+//! enters, as matrix products.
 //!
-//! With running sums `c_t` of `Δ A` inside the chunk: `y_t = exp(c_t) C_t·S + Σ_{s <= t} (C_t·B_s) exp(c_t - c_s) Δ_s x_s + D x_t`
-//! and `S ← exp(c_n) S + Σ_s B_s (exp(c_n - c_s) Δ_s x_s)`. `C_t·B_s` belongs to the group; scaling the rows of `x`, never
-//! those of `B` or `C`, lets all heads of a group use it as it is.
+//! With running sums `c_t` of `Δ A` inside the chunk: `y_t = exp(c_t) C_t·S + Σ_{s <= t} (C_t·B_s) exp(c_t -
+//! c_s) Δ_s x_s + D x_t` and `S ← exp(c_n) S + Σ_s B_s (exp(c_n - c_s) Δ_s x_s)`. `C_t·B_s` belongs to the
+//! group; scaling the rows of `x`, never those of `B` or `C`, lets all heads of a group use it as it is.
 
 use super::delta::Deltas;
 use super::{HeadPiece, SsdShape};
 use crate::cpu::mat::Mat;
 use crate::cpu::scan::{
-    Carver, Cols, LANES, block_of, dots, exp_of_difference, exp_sums, load, mac_cols, mac_rows, padded,
-    split, split_mut, store, wide, widths,
+    Carver, LANES, block_of, dots, exp_of_difference, exp_sums, load, mac_columns, mac_packed, mac_rows,
+    most_strips, padded, registers, split, split_mut, store, widths,
 };
 use crate::cpu::simd::Simd;
 
@@ -28,21 +28,21 @@ pub(super) struct Scratch<'a> {
     scores: &'a mut [f32],
     /// The same times `exp(c_t - c_s)`, of one head.
     mixed: &'a mut [f32],
-    /// `Δ_s x_s` in strips of `chunk` rows.
-    driven: &'a mut [f32],
+    /// `Δ_s x_s`: for each block of strips that is worked on together, its tokens one after the other.
+    driven: &'a mut [[f32; LANES]],
     /// `exp(c_n - c_s) Δ_s x_s`, likewise.
-    kept: &'a mut [f32],
+    kept: &'a mut [[f32; LANES]],
 }
 
 impl<'a> Scratch<'a> {
     pub(super) fn new(carver: &mut Carver<'a>, shape: &SsdShape, chunk: usize) -> Self {
-        let (square, strips) = (chunk * padded(chunk), chunk * padded(shape.d_head));
+        let (square, strips) = (chunk * padded(chunk), chunk * shape.d_head.div_ceil(LANES));
         Self {
             width: padded(chunk),
             scores: carver.take(square),
             mixed: carver.take(square),
-            driven: carver.take(strips),
-            kept: carver.take(strips),
+            driven: carver.vectors(strips),
+            kept: carver.vectors(strips),
         }
     }
 
@@ -52,12 +52,21 @@ impl<'a> Scratch<'a> {
         let tokens = c.rows();
         let mut t = 0;
         while t < tokens {
-            t += if wide::<S>() && tokens - t >= 4 {
-                self.score_rows::<S, 4, 4>(s, t, b, c)
-            } else if tokens - t >= 2 {
-                self.score_rows::<S, 2, 2>(s, t, b, c)
+            let left = tokens - t;
+            t += if const { registers::<S>() == 1 } {
+                if left >= 4 {
+                    self.score_rows::<S, 4, 4>(s, t, b, c)
+                } else {
+                    self.score_rows::<S, 1, 4>(s, t, b, c)
+                }
+            } else if const { registers::<S>() == 2 } {
+                if left >= 2 {
+                    self.score_rows::<S, 2, 2>(s, t, b, c)
+                } else {
+                    self.score_rows::<S, 1, 2>(s, t, b, c)
+                }
             } else {
-                self.score_rows::<S, 1, 2>(s, t, b, c)
+                self.score_rows::<S, 1, 1>(s, t, b, c)
             };
         }
     }
@@ -131,16 +140,27 @@ impl<'a> Scratch<'a> {
             // A block of four tokens reads a few scores past the diagonal's vector.
             let done = padded(t + 1);
             mixed[done..(done + LANES).min(self.width)].fill(0.0);
-            let row = x.row(t);
-            let (delta, end) = (s.splat(deltas.delta[t]), s.splat(deltas.to_end[t]));
-            for at in (0..p).step_by(LANES) {
-                let v = load(s, &row[at..(at + LANES).min(p)]);
-                let to = (at / LANES * tokens + t) * LANES;
-                s.store(s.mul(v, delta), &mut self.driven[to..]);
-                s.store(s.mul(v, end), &mut self.kept[to..]);
+        }
+        for (first, count) in blocks::<S>(p) {
+            for t in 0..tokens {
+                let row = x.row(t);
+                let (delta, end) = (s.splat(deltas.delta[t]), s.splat(deltas.to_end[t]));
+                for j in 0..count {
+                    let at = (first + j) * LANES;
+                    let v = load(s, &row[at..(at + LANES).min(p)]);
+                    let to = first * tokens + t * count + j;
+                    s.store(s.mul(v, delta), &mut self.driven[to]);
+                    s.store(s.mul(v, end), &mut self.kept[to]);
+                }
             }
         }
     }
+}
+
+/// The blocks of strips that are worked on together: `(first strip, strips)`.
+#[inline(always)]
+fn blocks<S: Simd>(d_head: usize) -> impl Iterator<Item = (usize, usize)> {
+    widths(d_head.div_ceil(LANES), const { most_strips(registers::<S>()) })
 }
 
 /// One chunk of one head.
@@ -152,17 +172,23 @@ pub(super) fn head<S: Simd>(
     mut piece: HeadPiece<'_>,
 ) {
     scratch.prepare(s, deltas, piece.x);
-    let strips = piece.x.cols().div_ceil(LANES);
-    // Accumulators: 4 × 4 of 32 registers, or 3 × 2 pairs of 16.
-    for (first, count) in widths(strips, if wide::<S>() { 4 } else { 2 }) {
+    for (first, count) in blocks::<S>(piece.x.cols()) {
         let block = Block { first, deltas, scratch };
-        match (wide::<S>(), count) {
-            (true, 4) => block.both::<S, 4, 4>(s, &mut piece),
-            (true, 3) => block.both::<S, 4, 3>(s, &mut piece),
-            (true, 2) => block.both::<S, 4, 2>(s, &mut piece),
-            (true, _) => block.both::<S, 4, 1>(s, &mut piece),
-            (false, 2) => block.both::<S, 3, 2>(s, &mut piece),
-            (false, _) => block.both::<S, 3, 1>(s, &mut piece),
+        // Accumulators: 4 × 4 of 32 registers, or 2 × 2 pairs of 16.
+        if const { registers::<S>() == 1 } {
+            match count {
+                1 => block.both::<S, 4, 1>(s, &mut piece),
+                2 => block.both::<S, 4, 2>(s, &mut piece),
+                3 => block.both::<S, 4, 3>(s, &mut piece),
+                _ => block.both::<S, 4, 4>(s, &mut piece),
+            }
+        } else if const { registers::<S>() == 2 } {
+            match count {
+                1 => block.both::<S, 2, 1>(s, &mut piece),
+                _ => block.both::<S, 2, 2>(s, &mut piece),
+            }
+        } else {
+            block.both::<S, 1, 1>(s, &mut piece);
         }
     }
 }
@@ -223,8 +249,8 @@ impl Block<'_, '_> {
                 acc[i][j] = s.fma(decay, acc[i][j], skip);
             }
         }
-        let driven = split::<N>(&self.scratch.driven[self.first * tokens * LANES..], tokens);
-        let acc = mac_rows(s, acc, mixed, driven);
+        let driven = &self.scratch.driven[self.first * tokens..][..tokens * N];
+        let acc = mac_packed(s, acc, mixed, driven.as_chunks::<N>().0);
         for i in 0..M {
             let y = piece.y.row_mut(t + i);
             for j in 0..N {
@@ -245,7 +271,7 @@ impl Block<'_, '_> {
     ) -> usize {
         let (rows, tokens) = (piece.b.cols(), self.deltas.tokens);
         let strips = split_mut::<N>(block_of(piece.state, rows, self.first, N), rows);
-        let kept = split::<N>(&self.scratch.kept[self.first * tokens * LANES..], tokens);
+        let kept = &self.scratch.kept[self.first * tokens..][..tokens * N];
         let decay = s.splat(self.deltas.from_start[tokens - 1]);
         let mut acc = [[s.splat(0.0); N]; M];
         for i in 0..M {
@@ -253,7 +279,7 @@ impl Block<'_, '_> {
                 acc[i][j] = s.mul(decay, s.load(&strips[j][r + i]));
             }
         }
-        let acc = mac_cols(s, acc, Cols { mat: piece.b, first: r }, kept);
+        let acc = mac_columns(s, acc, piece.b, r, kept.as_chunks::<N>().0);
         for i in 0..M {
             for j in 0..N {
                 s.store(acc[i][j], &mut strips[j][r + i]);

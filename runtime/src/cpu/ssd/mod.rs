@@ -1,13 +1,14 @@
 //! The state-space scan of Mamba-2 (SSD, nemotron-h section 2).
 //!
-//! Per head, with state `S` `[P, N]`: `Δ = clamp(softplus(dt_raw + dt_bias))`, `S ← exp(Δ A) S + Δ x Bᵀ`, `y = S C + D x`,
-//! where `A = -exp(A_log)` and the `H / G` heads of a group share `B` and `C`. Three forms of one op: [`reference()`] in
-//! plain float64, the token loop ([`step`], one fused pass over the state per token) and chunks ([`chunk`],
-//! matmul-shaped). [`run`] takes them as the schedule says; the result does not depend on it.
+//! Per head, with state `S` `[P, N]`: `Δ = clamp(softplus(dt_raw + dt_bias))`, `S ← exp(Δ A) S + Δ x Bᵀ`, `y
+//! = S C + D x`, where `A = -exp(A_log)` and the `H / G` heads of a group share `B` and `C`. Three forms of
+//! one op: [`reference()`] in plain float64, the token loop ([`step`], one fused pass over the state per
+//! token) and chunks ([`chunk`], matmul-shaped). [`run`] takes them as the schedule says; the result does not
+//! depend on it.
 //!
-//! A worker's share is a range of heads: it reads the whole operands and writes its own columns of `y` and its own
-//! slice of the state. States are kept in strips of 16 channels, `[P / 16][N][16]` float32 per head, the last strip
-//! padded with zeros ([`state_len`], [`export_state`], [`import_state`]).
+//! A worker's share is a range of heads: it reads the whole operands and writes its own columns of `y` and
+//! its own slice of the state. States are kept in strips of 16 channels, `[P / 16][N][16]` float32 per head,
+//! the last strip padded with zeros ([`state_len`], [`export_state`], [`import_state`]).
 
 mod chunk;
 mod delta;
@@ -103,8 +104,8 @@ pub fn scratch_len(shape: &SsdShape, schedule: &SsdSchedule) -> usize {
 
 /// Scans one sequence's segment for the heads `heads`.
 ///
-/// `state` holds these heads' states one after the other and is moved on; `y` is `[T, heads.len() · d_head]`. For speed
-/// `state` and `scratch` should begin on a 64-byte line.
+/// `state` holds these heads' states one after the other and is moved on; `y` is `[T, heads.len() · d_head]`.
+/// For speed `state` and `scratch` should begin on a 64-byte line.
 ///
 /// # Panics
 /// If the sizes do not fit each other.

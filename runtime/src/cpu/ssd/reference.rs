@@ -2,8 +2,8 @@
 
 /// The recurrence of nemotron-h section 2, one token, head and state element after the other, in float64.
 ///
-/// `x` `[T, heads · d_head]`, `b` and `c` `[T, groups · d_state]`, `dt_raw` `[T, heads]`, `dt_bias`, `a_log`, `d` `[heads]`, `state`
-/// `[heads, d_head, d_state]` (moved on), `y` `[T, heads · d_head]`.
+/// `x` `[T, heads · d_head]`, `b` and `c` `[T, groups · d_state]`, `dt_raw` `[T, heads]`, `dt_bias`, `a_log`,
+/// `d` `[heads]`, `state` `[heads, d_head, d_state]` (moved on), `y` `[T, heads · d_head]`.
 pub fn reference(
     shape: &super::SsdShape,
     (dt_bias, a_log, d): (&[f32], &[f32], &[f32]),

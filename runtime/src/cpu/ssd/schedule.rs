@@ -6,11 +6,11 @@ jet_codegen::schedule! {
     /// How the sequence is scanned.
     pub struct SsdSchedule = "ssd" v1 {
         /// Tokens per chunk.
-        chunk: [8, 16, 32, 64, 128, 256] = 32,
+        chunk: [8, 16, 32, 64, 128, 256] = 16,
         /// Segments and last chunks of at most this many tokens go token by token.
         steps: [1, 4, 8, 16, 32, 1_048_576] = 4,
         /// Channels whose states the token loop holds in the nearest cache while it walks the tokens.
-        columns: [16, 32, 64] = 32,
+        columns: [16, 32, 64] = 64,
     }
 }
 

@@ -84,7 +84,8 @@ impl Attention {
         let g = geometry(a);
         let kind = kv_type(l.precision());
         let sequences = l.request.limits.max_sequences;
-        let prefill = l.per_bucket(2..=l.max_tokens(), PREFILL, |tokens| prefill_problem(&g, kind, tokens, tokens))?;
+        let prefill =
+            l.per_bucket(2..=l.max_tokens(), PREFILL, |tokens| prefill_problem(&g, kind, tokens, tokens))?;
         let decode = CONTEXTS
             .iter()
             .map(|c| l.choose(DECODE, &decode_problem(&g, kind, *c)))

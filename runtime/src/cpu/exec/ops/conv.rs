@@ -37,7 +37,8 @@ impl CausalConv {
         let bias = bias.map(|b| l.vector(b, channels)).transpose()?;
         let weights = ConvWeights::new(channels, taps, &values, bias.as_deref())
             .map_err(|e| Error::Weight { id: weight, reason: e.to_string() })?;
-        let schedules = l.per_bucket(l.all_tokens(), &ConvFamily, |tokens| conv::problem(tokens, channels, taps))?;
+        let schedules =
+            l.per_bucket(l.all_tokens(), &ConvFamily, |tokens| conv::problem(tokens, channels, taps))?;
         let shape = ConvState { channels, columns: taps - 1 };
         Ok(Self { x: l.operand(x), out: l.operand(out), weights, silu, state, shape, schedules })
     }

@@ -142,21 +142,16 @@ pub(super) struct Experts {
 impl Experts {
     pub(super) fn build(l: &mut Loader<'_>, e: &op::Experts) -> Result<Self, Error> {
         let pairs = l.max_tokens() * e.top_k;
-        let ups: Vec<Vec<WeightRef>> =
-            (0..e.up.len()).map(|i| e.gate.get(i).into_iter().chain(e.up.get(i)).copied().collect()).collect();
+        let ups: Vec<Vec<WeightRef>> = (0..e.up.len())
+            .map(|i| e.gate.get(i).into_iter().chain(e.up.get(i)).copied().collect())
+            .collect();
         let downs: Vec<Vec<WeightRef>> = e.down.iter().map(|d| vec![*d]).collect();
         let up = Bank::build(l, &ups, e.hidden, e.x.width)?;
         let down = Bank::build(l, &downs, e.x.width, e.hidden)?;
-        let row_words = [&up, &down]
-            .iter()
-            .map(|b| Layout::new(1, b.k, b.path, 1, l.features).len())
-            .max()
-            .unwrap_or(0);
-        let sorted = Sorted {
-            starts: vec![0; e.up.len() + 1],
-            sources: vec![0; pairs],
-            places: vec![0; pairs],
-        };
+        let row_words =
+            [&up, &down].iter().map(|b| Layout::new(1, b.k, b.path, 1, l.features).len()).max().unwrap_or(0);
+        let sorted =
+            Sorted { starts: vec![0; e.up.len() + 1], sources: vec![0; pairs], places: vec![0; pairs] };
         Ok(Self {
             x: l.operand(e.x),
             ids: l.operand(e.ids),
@@ -275,7 +270,8 @@ impl Exec for Experts {
         let width = self.up.width();
         self.prepare(cx, w, &self.down, sorted, |layout, rows, groups, to| {
             // SAFETY: the inner layer is only read in this phase.
-            let inner = unsafe { Mat::from_raw(self.inner.ptr(rows.start * width), rows.len(), self.hidden, width) };
+            let inner =
+                unsafe { Mat::from_raw(self.inner.ptr(rows.start * width), rows.len(), self.hidden, width) };
             layout.prepare(inner, groups, to);
         });
         self.multiply(cx, w, &self.down, sorted, &self.answers);

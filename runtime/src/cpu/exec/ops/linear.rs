@@ -4,7 +4,8 @@ use super::rows_of;
 use crate::Error;
 use crate::cpu::exec::{Cx, Exec, Loader, Operand, PerBucket};
 use crate::cpu::matmul::{
-    self, Epilogue, FEW, GEMM, GEMV, Gemm, Gemv, Layout, NumberPath, PackedMatrix, Packer, Prepared, Tuning, WeightRows,
+    self, Epilogue, FEW, GEMM, GEMV, Gemm, Gemv, Layout, NumberPath, PackedMatrix, Packer, Prepared, Tuning,
+    WeightRows,
 };
 use crate::cpu::pool::Worker;
 use crate::device::Precision;
@@ -27,7 +28,11 @@ pub(super) fn number_path(dtype: DType, precision: Precision, exact: bool) -> Nu
 }
 
 /// Packs `parts` (weight and rows of each), all of one format, as one matrix of `k` columns.
-pub(super) fn pack(l: &mut Loader<'_>, parts: &[(WeightRef, usize)], k: usize) -> Result<Arc<PackedMatrix>, Error> {
+pub(super) fn pack(
+    l: &mut Loader<'_>,
+    parts: &[(WeightRef, usize)],
+    k: usize,
+) -> Result<Arc<PackedMatrix>, Error> {
     let ids: Vec<WeightRef> = parts.iter().map(|(id, _)| *id).collect();
     l.matrix(&ids, |l| {
         let weights = ids.iter().map(|id| l.weight(*id)).collect::<Result<Vec<_>, _>>()?;
@@ -69,7 +74,8 @@ impl Schedules {
     ) -> Result<Self, Error> {
         let few = l.choose(GEMV, &matmul::problem(n, k, 1, dtype, path))?;
         let of = |tokens| matmul::problem(n, k, tokens, dtype, path);
-        let more = (rows_at_most > FEW).then(|| l.per_bucket(FEW + 1..=rows_at_most, GEMM, of)).transpose()?;
+        let more =
+            (rows_at_most > FEW).then(|| l.per_bucket(FEW + 1..=rows_at_most, GEMM, of)).transpose()?;
         Ok(Self { few, more })
     }
 
@@ -234,7 +240,12 @@ pub(super) struct Embed {
 }
 
 impl Embed {
-    pub(super) fn build(l: &mut Loader<'_>, table: WeightRef, vocab: usize, out: View) -> Result<Self, Error> {
+    pub(super) fn build(
+        l: &mut Loader<'_>,
+        table: WeightRef,
+        vocab: usize,
+        out: View,
+    ) -> Result<Self, Error> {
         Ok(Self { table: pack(l, &[(table, vocab)], out.width)?, out: l.operand(out) })
     }
 }

@@ -22,9 +22,12 @@ struct HeadStates {
     len: usize,
     /// Floats of a head in the declared layout.
     exported: usize,
-    export: Box<dyn Fn(&[f32], &mut [f32]) + Send + Sync>,
-    import: Box<dyn Fn(&[f32], &mut [f32]) + Send + Sync>,
+    export: Relayout,
+    import: Relayout,
 }
+
+/// Brings one head's state from the first slice to the second, in another layout.
+type Relayout = Box<dyn Fn(&[f32], &mut [f32]) + Send + Sync>;
 
 impl Stateful for HeadStates {
     fn create(&self, _context: usize) -> SlotState {
@@ -200,7 +203,8 @@ pub(super) fn delta_problem(d: &op::GatedDelta, tokens: usize) -> Problem {
 impl GatedDelta {
     pub(super) fn build(l: &mut Loader<'_>, d: &op::GatedDelta) -> Result<Self, Error> {
         let shape = delta_shape(d);
-        let schedules = l.per_bucket(l.all_tokens(), &GatedDeltaFamily, |tokens| gated_delta::problem(tokens, &shape))?;
+        let schedules =
+            l.per_bucket(l.all_tokens(), &GatedDeltaFamily, |tokens| gated_delta::problem(tokens, &shape))?;
         for schedule in schedules.all() {
             l.scratch(gated_delta::scratch_len(&shape, schedule));
         }

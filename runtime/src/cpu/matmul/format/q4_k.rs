@@ -82,7 +82,7 @@ impl Quant for Q4K {
         } else {
             std::array::from_fn(|r| t[sub + 4][r] & 15 | t[sub - 4][r] >> 6 << 4)
         };
-        s.float().mul(s.float().load_f16(&tile.scale), s.from_u8(&six))
+        s.float().mul(s.float().load_f16(&tile.scale), s.widen_u8(&six))
     }
     #[inline(always)]
     fn min<S: Int8>(s: S, tile: &Tile, sub: usize) -> Lanes<S> {
@@ -93,6 +93,6 @@ impl Quant for Q4K {
             std::array::from_fn(|r| t[sub + 4][r] >> 4 | t[sub][r] >> 6 << 4)
         };
         let f = s.float();
-        f.sub(f.splat(0.0), f.mul(f.load_f16(&tile.min), s.from_u8(&six)))
+        f.sub(f.splat(0.0), f.mul(f.load_f16(&tile.min), s.widen_u8(&six)))
     }
 }

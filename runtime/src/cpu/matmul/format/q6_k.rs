@@ -100,6 +100,6 @@ impl Quant for Q6K {
     }
     #[inline(always)]
     fn scale<S: Int8>(s: S, tile: &Tile, sub: usize, half: usize) -> Lanes<S> {
-        s.float().mul(s.float().load_f16(&tile.scale), s.from_i8(&tile.subs[2 * sub + half]))
+        s.float().mul(s.float().load_f16(&tile.scale), s.widen_i8(&tile.subs[2 * sub + half]))
     }
 }

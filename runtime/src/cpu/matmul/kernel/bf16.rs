@@ -14,7 +14,12 @@ pub(in crate::cpu::matmul) struct PairTile<'a, const MT: usize> {
 impl<const MT: usize> Bf16Kernel for PairTile<'_, MT> {
     #[inline(always)]
     fn run<S: Bf16Dot>(self, s: S) {
-        if MT < 4 { sum::<S, MT, 4>(s, self) } else { sum::<S, MT, 1>(s, self) }
+        // As in the float32 form, few sums are kept in several parts.
+        match MT {
+            1..=3 => sum::<S, MT, 4>(s, self),
+            4..=6 => sum::<S, MT, 2>(s, self),
+            _ => sum::<S, MT, 1>(s, self),
+        }
     }
 }
 

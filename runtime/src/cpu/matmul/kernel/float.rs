@@ -15,8 +15,12 @@ impl<const MT: usize> Kernel for FloatTile<'_, MT> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // Few tokens leave too few sums to hide an addition's latency, so each is kept in four parts.
-        if MT < 4 { sum::<S, MT, 4>(s, self) } else { sum::<S, MT, 1>(s, self) }
+        // Few tokens leave too few sums to hide an addition's latency, so each is kept in several parts.
+        match MT {
+            1..=3 => sum::<S, MT, 4>(s, self),
+            4..=6 => sum::<S, MT, 2>(s, self),
+            _ => sum::<S, MT, 1>(s, self),
+        }
     }
 }
 

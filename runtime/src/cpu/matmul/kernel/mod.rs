@@ -3,6 +3,7 @@
 pub(super) mod bf16;
 pub(super) mod float;
 pub(super) mod int8;
+pub(super) mod prepare;
 pub(super) mod unpack;
 
 /// Runs `$body` with the constant `$MT` standing for the group size `$size`.

@@ -138,7 +138,7 @@ impl Int8 for Avx2Int8 {
         }
     }
     #[inline(always)]
-    fn from_u8(self, x: &[u8; 16]) -> (__m256, __m256) {
+    fn widen_u8(self, x: &[u8; 16]) -> (__m256, __m256) {
         // SAFETY: the features were detected; 16 bytes are there.
         unsafe {
             let x = _mm_loadu_si128(x.as_ptr().cast());
@@ -146,7 +146,7 @@ impl Int8 for Avx2Int8 {
         }
     }
     #[inline(always)]
-    fn from_i8(self, x: &[u8; 16]) -> (__m256, __m256) {
+    fn widen_i8(self, x: &[u8; 16]) -> (__m256, __m256) {
         // SAFETY: the features were detected; 16 bytes are there.
         unsafe {
             let x = _mm_loadu_si128(x.as_ptr().cast());
@@ -165,6 +165,15 @@ impl Int8 for Avx2Int8 {
             _mm_storeu_si128(out.as_mut_ptr().cast(), bytes);
         }
         out
+    }
+    #[inline(always)]
+    fn sum_bytes(self, x: &[i8; 16]) -> i32 {
+        // SAFETY: the features were detected; 16 bytes are there. With 128 added the bytes are unsigned.
+        unsafe {
+            let x = _mm_xor_si128(_mm_loadu_si128(x.as_ptr().cast()), _mm_set1_epi8(-128));
+            let sums = _mm_sad_epu8(x, _mm_setzero_si128());
+            _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_unpackhi_epi64(sums, sums))) - 16 * 128
+        }
     }
     #[inline(always)]
     fn prefetch(self, x: &[u8; 64], ahead: usize) {

@@ -5,6 +5,7 @@
 use super::{Int8, Int8Kernel};
 use crate::cpu::simd::Avx512;
 use std::arch::x86_64::*;
+use std::sync::OnceLock;
 
 /// Proof that the machine has the instructions; with `VNNI`, that it has those of VNNI too.
 #[derive(Clone, Copy, Debug)]
@@ -14,10 +15,11 @@ impl<const VNNI: bool> Avx512Int8<VNNI> {
     /// The proof, if it holds.
     #[inline]
     pub fn new() -> Option<Self> {
-        if VNNI && !std::arch::is_x86_feature_detected!("avx512vnni") {
-            return None;
-        }
-        Avx512::new().map(Self)
+        // A kernel's call is short enough for the detection of many features to count, so it is done once.
+        static DETECTED: OnceLock<(Option<Avx512>, bool)> = OnceLock::new();
+        let detect = || (Avx512::new(), std::arch::is_x86_feature_detected!("avx512vnni"));
+        let (avx512, vnni) = DETECTED.get_or_init(detect);
+        avx512.filter(|_| *vnni || !VNNI).map(Self)
     }
 
     /// Runs `kernel` inside a function compiled for these instructions.
@@ -152,12 +154,12 @@ impl<const VNNI: bool> Int8 for Avx512Int8<VNNI> {
         }
     }
     #[inline(always)]
-    fn from_u8(self, x: &[u8; 16]) -> __m512 {
+    fn widen_u8(self, x: &[u8; 16]) -> __m512 {
         // SAFETY: the features were detected; 16 bytes are there.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(x.as_ptr().cast()))) }
     }
     #[inline(always)]
-    fn from_i8(self, x: &[u8; 16]) -> __m512 {
+    fn widen_i8(self, x: &[u8; 16]) -> __m512 {
         // SAFETY: the features were detected; 16 bytes are there.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast()))) }
     }
@@ -167,6 +169,15 @@ impl<const VNNI: bool> Int8 for Avx512Int8<VNNI> {
         // SAFETY: the features were detected; 16 bytes are there. The control register rounds to nearest even.
         unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))) };
         out
+    }
+    #[inline(always)]
+    fn sum_bytes(self, x: &[i8; 16]) -> i32 {
+        // SAFETY: the features were detected; 16 bytes are there. With 128 added the bytes are unsigned.
+        unsafe {
+            let x = _mm_xor_si128(_mm_loadu_si128(x.as_ptr().cast()), _mm_set1_epi8(-128));
+            let sums = _mm_sad_epu8(x, _mm_setzero_si128());
+            _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_unpackhi_epi64(sums, sums))) - 16 * 128
+        }
     }
     #[inline(always)]
     fn prefetch(self, x: &[u8; 64], ahead: usize) {

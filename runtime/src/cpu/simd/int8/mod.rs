@@ -140,11 +140,13 @@ pub trait Int8: Copy + Send + Sync + 'static {
     /// The bytes of every lane as floats: element `b` holds byte `b` of the lanes.
     fn widen(self, b: Self::B) -> [<Self::S as Simd>::V; 4];
     /// Sixteen unsigned bytes as floats.
-    fn from_u8(self, x: &[u8; 16]) -> <Self::S as Simd>::V;
+    fn widen_u8(self, x: &[u8; 16]) -> <Self::S as Simd>::V;
     /// Sixteen signed bytes as floats.
-    fn from_i8(self, x: &[u8; 16]) -> <Self::S as Simd>::V;
+    fn widen_i8(self, x: &[u8; 16]) -> <Self::S as Simd>::V;
     /// Floats within ±127, rounded to the nearest integer (ties to even), as signed bytes.
     fn narrow(self, v: <Self::S as Simd>::V) -> [i8; 16];
+    /// The sum of sixteen signed bytes.
+    fn sum_bytes(self, x: &[i8; 16]) -> i32;
     /// Asks for the cache line `ahead` bytes behind the start of `x`, which may lie beyond its end.
     fn prefetch(self, x: &[u8; 64], ahead: usize);
 }

@@ -87,16 +87,20 @@ impl Int8 for PortableInt8 {
         widen(&b)
     }
     #[inline(always)]
-    fn from_u8(self, x: &[u8; 16]) -> [f32; 16] {
+    fn widen_u8(self, x: &[u8; 16]) -> [f32; 16] {
         x.map(f32::from)
     }
     #[inline(always)]
-    fn from_i8(self, x: &[u8; 16]) -> [f32; 16] {
+    fn widen_i8(self, x: &[u8; 16]) -> [f32; 16] {
         x.map(|x| f32::from(x.cast_signed()))
     }
     #[inline(always)]
     fn narrow(self, v: [f32; 16]) -> [i8; 16] {
         v.map(|x| x.round_ties_even() as i8)
+    }
+    #[inline(always)]
+    fn sum_bytes(self, x: &[i8; 16]) -> i32 {
+        x.iter().map(|x| i32::from(*x)).sum()
     }
     #[inline(always)]
     fn prefetch(self, _x: &[u8; 64], _ahead: usize) {}

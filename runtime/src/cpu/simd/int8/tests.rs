@@ -31,10 +31,13 @@ impl Int8Kernel for Everything<'_> {
             s.widen(s.shr(full, n)).into_iter().for_each(&mut push);
         }
         let bytes = self.full.first_chunk().expect("64 bytes hold 16");
-        push(s.from_u8(bytes));
-        push(s.from_i8(bytes));
-        let halves = f.mul(s.from_i8(bytes), f.splat(0.5));
-        self.out.extend(s.narrow(halves).map(f32::from));
+        push(s.widen_u8(bytes));
+        push(s.widen_i8(bytes));
+        let halves = f.mul(s.widen_i8(bytes), f.splat(0.5));
+        let narrow = s.narrow(halves);
+        self.out.extend(narrow.map(f32::from));
+        self.out.push(s.sum_bytes(&narrow) as f32);
+        self.out.push(s.sum_bytes(&bytes.map(u8::cast_signed)) as f32);
         let mut back = [0; 64];
         s.store(full, &mut back);
         self.out.extend(back.map(f32::from));
