@@ -3,6 +3,7 @@
 //! [`weights`] gives each weight of a [`dsl::ModelSpec`] from a checkpoint, a GGUF file or a seed; [`text`] turns
 //! messages into token ids and ids into text, and picks the next id; [`hub`] finds what is already in the
 //! Hugging Face cache of this machine. No kernels live here, and nothing is fetched.
+#![deny(unsafe_code)]
 
 pub mod generate;
 pub mod hub;

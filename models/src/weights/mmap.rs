@@ -1,4 +1,5 @@
 //! Bytes of a file, mapped read-only. The only unsafe code of this crate.
+#![allow(unsafe_code, reason = "maps a file")]
 
 use super::Error;
 use std::fs::File;
