@@ -7,11 +7,19 @@
 pub mod reference;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Says that the test running now cannot run here, and why.
 pub fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     println!("skipped: {test}: {why}");
+}
+
+/// Held while a test keeps every core busy: a device's workers wait for each other at every step, so two devices at work
+/// on the same cores are slower than one after the other. A test that failed meanwhile does not matter here.
+pub fn all_cores() -> MutexGuard<'static, ()> {
+    static CORES: Mutex<()> = Mutex::new(());
+    CORES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The repository's root.

@@ -181,7 +181,7 @@ fn a_file_that_was_cut_is_never_read() {
     std::fs::write(spoilt.weights(), [&bytes[..], b"more"].concat()).expect("the folder is writable");
     says(&load_error(spoilt.path()), &["model.safetensors"]);
     std::fs::remove_file(spoilt.weights()).expect("it is there");
-    says(&load_error(spoilt.path()), &["without weights", &spoilt.path().to_string_lossy()]);
+    says(&load_error(spoilt.path()), &["expected model.safetensors", &spoilt.path().to_string_lossy()]);
 }
 
 #[test]

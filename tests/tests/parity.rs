@@ -17,6 +17,7 @@ use jet_models::weights::{RandomWeights, WeightSource};
 use jet_numerics::DType;
 use jet_runtime::device::{Device, Precision, device_names, open};
 use jet_runtime::select::NoSchedules;
+use jet_tests::all_cores;
 use jet_tests::reference::Reference;
 use std::sync::Arc;
 
@@ -156,7 +157,7 @@ const PATTERNS: &[&str] =
     &["M", "*", "W", "-", "J", "E", "M-M-*-", "MEM*E", "J-W-*-", "*-*-", "MM*M-J*", "W*JEM-"];
 
 fn devices() -> Vec<Arc<dyn Device>> {
-    device_names().iter().map(|name| open(name, 3).expect("a device of this build opens")).collect()
+    device_names().iter().map(|name| open(name, 2).expect("a device of this build opens")).collect()
 }
 
 /// Token ids of some sequences of different lengths.
@@ -192,6 +193,7 @@ fn compare(
     let logits = buffer(&program, LOGITS).expect("a model has logits");
     let streams = prompts.into_iter().map(|tokens| Stream { tokens, ..Stream::default() }).collect();
     let rig = Rig { device, program, weights: &source, precision, streams, watch: vec![logits], expect };
+    let _cores = all_cores();
     let ran = match forms {
         None => rig.check_all(&mut tallies),
         Some(forms) => rig.check(forms, "", &NoSchedules, &mut tallies),

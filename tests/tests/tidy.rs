@@ -222,7 +222,8 @@ fn instruction_sets_are_named_in_the_simd_files() {
             continue;
         }
         let clean = code(&read(&path));
-        for word in ["x86_64", "target_arch", "is_x86_feature_detected", "target_feature", "_mm256", "_mm512"] {
+        for word in ["x86_64", "target_arch", "is_x86_feature_detected", "target_feature", "_mm256", "_mm512"]
+        {
             assert!(!clean.contains(word), "{name} names {word}");
         }
     }

@@ -4,10 +4,11 @@ use jet_cli::check::report::Report;
 use jet_cli::check::tally::Verdict;
 use jet_cli::check::{Context, check};
 use jet_runtime::device::{Precision, device_names, open};
-use jet_tests::{real_model, vectors};
+use jet_tests::{all_cores, real_model, vectors};
 use std::path::Path;
 
 fn run(folder: &str, precision: Precision, model: Option<&Path>) -> Vec<Report> {
+    let _cores = all_cores();
     let reports: Vec<Report> = device_names()
         .iter()
         .map(|name| {

@@ -8,9 +8,8 @@ use crate::common::signal::Graceful;
 use anyhow::Result;
 use clap::Args;
 use jet_autotune::clock::SystemClock;
-use jet_autotune::{DeviceBench, Effort, Options, Outcome, Report, Tuner, parse_budget, plan};
+use jet_autotune::{DeviceBench, Effort, Options, Outcome, Report, Tuner, parse_budget, plan_target};
 use jet_cache::{Overlay, folders};
-use jet_codegen::{LowerOptions, lower};
 use jet_models::session::DEFAULT_PIECE;
 use jet_models::target::Target;
 use jet_runtime::device::{self, token_buckets};
@@ -95,14 +94,9 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
         Some(seed) => format!("random weights (seed {seed})"),
         None => target.place().to_string(),
     };
-    let formats = match seed {
-        Some(_) => Target::from_spec(target.spec().clone()).formats(args.random.random_format)?,
-        None => target.formats(args.random.random_format)?,
-    };
+    let tuned = if seed.is_some() { Target::from_spec(target.spec().clone()) } else { target.clone() };
     let device = device::open(&args.device.device, args.device.threads)?;
-    let program = lower(target.spec(), LowerOptions::default());
-    let dtype = |id| formats.info(id).ok().map(|info| info.dtype);
-    let tasks = plan(&*device, &program, &dtype, args.device.precision, &tokens);
+    let tasks = plan_target(&*device, &tuned, args.random.random_format, args.device.precision, &tokens)?;
     if args.dry_run {
         let labels: Vec<String> = tasks.iter().map(|t| t.key.label()).collect();
         match args.json {

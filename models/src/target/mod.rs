@@ -168,13 +168,18 @@ impl Target {
         if let Some(random) = random {
             return Ok(Arc::new(RandomWeights::with_dtype(&self.spec, random.seed, random.format)));
         }
-        match self.checkpoint()? {
-            Some(checkpoint) => Ok(checkpoint),
-            None => Err(TargetError::NoWeights {
-                model: self.spec.name.to_string(),
-                place: self.place.to_string(),
-            }),
+        if let Some(checkpoint) = self.checkpoint()? {
+            return Ok(checkpoint);
         }
+        let place = match &self.place {
+            // It fails, and says what the folder holds instead.
+            Place::Folder(folder) => match Checkpoint::open(&self.spec, folder) {
+                Ok(checkpoint) => return Ok(Arc::new(checkpoint)),
+                Err(e) => e.to_string(),
+            },
+            place => place.to_string(),
+        };
+        Err(TargetError::NoWeights { model: self.spec.name.to_string(), place })
     }
 
     /// Types and shapes of the weights, for plans and tasks: the stored ones', else those of random weights stored as

@@ -145,14 +145,8 @@ pub(super) fn notes_of(folder: &Path) -> ImportNotes {
     hf::import(&text, "").map(|(_, notes)| notes).unwrap_or_default()
 }
 
-/// Whether a folder has weights, or a path is weights.
+/// Whether a folder has weights under the names that they are read by, or a path is a file of weights.
 pub(super) fn has_safetensors(path: &Path) -> bool {
-    let named = |p: &Path| {
-        let name = p.file_name().unwrap_or_default().to_string_lossy();
-        name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")
-    };
-    if path.is_file() {
-        return named(path);
-    }
-    fs::read_dir(path).into_iter().flatten().flatten().any(|e| named(&e.path()))
+    let there = |name: &str| path.join(name).exists();
+    path.is_file() || there("model.safetensors") || there("model.safetensors.index.json")
 }
