@@ -5,9 +5,9 @@ use jet_macros::jet_model;
 
 /// Stands in for the crate that re-exports the language and the trait.
 mod house {
-    pub use jet_dsl as dsl;
+    pub(crate) use jet_dsl as dsl;
 
-    pub trait Model {
+    pub(crate) trait Model {
         const SPEC: dsl::ModelSpec;
     }
 }
@@ -54,7 +54,8 @@ fn sizes<M: house::Model>() -> u32 {
     M::SPEC.d_model
 }
 
-fn main() {
+#[test]
+fn every_part_of_the_language_expands() {
     assert_eq!(EveryPart::PATTERN, "M-M-w+W-*EJ-");
     assert_eq!((LAYERS, EveryPart::NAME), (12, "every-part"));
     assert_eq!(EveryPart::spec().params(), EveryPart::PARAMS);
