@@ -28,19 +28,19 @@ fn products_agree_with_wider_integers() {
         let (a, b, c) = (word(&mut stream), word(&mut stream), word(&mut stream));
         let (x, y) = (i128::from(a as i32), i128::from(b as i32));
         assert_eq!(b32::mul_lo(a, b), (x * y) as u32);
-        assert_eq!(b32::mul_hi_s(a, b), (x * y >> 32) as u32);
-        assert_eq!(b32::mul_hi_u(a, b), (u128::from(a) * u128::from(b) >> 32) as u32);
+        assert_eq!(b32::mul_hi_s(a, b), ((x * y) >> 32) as u32);
+        assert_eq!(b32::mul_hi_u(a, b), ((u128::from(a) * u128::from(b)) >> 32) as u32);
         assert_eq!(b32::mul_wide_s(a, b), (x * y) as u64);
         assert_eq!(b32::mad_wide_u(a, b, 7), (u128::from(a) * u128::from(b) + 7) as u64);
         assert_eq!(b32::mad_lo(a, b, c), (x * y + i128::from(c)) as u32);
-        let high = (x * y >> 32) + i128::from(c as i32);
+        let high = ((x * y) >> 32) + i128::from(c as i32);
         assert_eq!(b32::mad_hi_s(a, b, c), high as u32);
         assert_eq!(b32::mad_hi_sat_s(a, b, c), high.clamp(i32::MIN.into(), i32::MAX.into()) as u32);
         let (p, q) = (long(&mut stream), long(&mut stream));
-        assert_eq!(b64::mul_hi_s(p, q), (i128::from(p as i64) * i128::from(q as i64) >> 64) as u64);
-        assert_eq!(b64::mul_hi_u(p, q), (u128::from(p) * u128::from(q) >> 64) as u64);
+        assert_eq!(b64::mul_hi_s(p, q), ((i128::from(p as i64) * i128::from(q as i64)) >> 64) as u64);
+        assert_eq!(b64::mul_hi_u(p, q), ((u128::from(p) * u128::from(q)) >> 64) as u64);
         let (h, k) = (a as u16, b as u16);
-        assert_eq!(b16::mul_hi_s(h, k), (i64::from(h as i16) * i64::from(k as i16) >> 16) as u16);
+        assert_eq!(b16::mul_hi_s(h, k), ((i64::from(h as i16) * i64::from(k as i16)) >> 16) as u16);
         assert_eq!(b16::mul_wide_s(h, k), (i64::from(h as i16) * i64::from(k as i16)) as u32);
     }
     let lowest = i64::MIN as u64;
@@ -61,10 +61,10 @@ fn products_of_24_bits_ignore_the_upper_byte() {
         };
         let unsigned = |x: u32| i128::from(x % (1 << 24));
         assert_eq!(bits::mul24_lo_s(a, b), (signed(a) * signed(b)) as u32);
-        assert_eq!(bits::mul24_hi_s(a, b), (signed(a) * signed(b) >> 16) as u32);
+        assert_eq!(bits::mul24_hi_s(a, b), ((signed(a) * signed(b)) >> 16) as u32);
         assert_eq!(bits::mul24_lo_u(a, b), (unsigned(a) * unsigned(b)) as u32);
-        assert_eq!(bits::mul24_hi_u(a, b), (unsigned(a) * unsigned(b) >> 16) as u32);
-        let sum = i128::from((signed(a) * signed(b) >> 16) as i32) + i128::from(c as i32);
+        assert_eq!(bits::mul24_hi_u(a, b), ((unsigned(a) * unsigned(b)) >> 16) as u32);
+        let sum = i128::from(((signed(a) * signed(b)) >> 16) as i32) + i128::from(c as i32);
         assert_eq!(bits::mad24_hi_sat_s(a, b, c), sum.clamp(i32::MIN.into(), i32::MAX.into()) as u32);
     }
 }

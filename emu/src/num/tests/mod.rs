@@ -40,7 +40,7 @@ impl Stream {
             2..=5 => sign | (bias - 4 + self.below(8)) << mantissa_bits | mantissa,
             6 => {
                 sign | (bias - 8 + self.below(16)) << mantissa_bits
-                    | (1 << mantissa_bits) - 1 - (mantissa & 3)
+                    | ((1 << mantissa_bits) - 1 - (mantissa & 3))
             }
             7 => sign | (bias - 4 + self.below(8)) << mantissa_bits | mantissa & 3,
             8 => sign | mantissa,

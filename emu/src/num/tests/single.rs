@@ -75,6 +75,42 @@ fn f32_fma_agrees_with_the_hosts_on_any_bits() {
 }
 
 #[test]
+fn fma_on_a_warp_equals_fma_on_each_lane() {
+    let mut stream = Stream(8);
+    for round in 0..4_000 {
+        // Short significands of like size sit on midpoints often; one bad lane among 31 easy ones, too.
+        let easy = |stream: &mut Stream| (stream.next() as u32 & 0x807F_FFFF) | 0x3F80_0000;
+        let hard = |stream: &mut Stream| stream.float(8, 23) as u32;
+        let mut warp = || -> [u32; 32] {
+            std::array::from_fn(|lane| {
+                if round % 2 == 0 || lane == 7 { hard(&mut stream) } else { easy(&mut stream) }
+            })
+        };
+        let (a, b, c) = (warp(), warp(), warp());
+        let mut d = [0; 32];
+        single::fma_lanes(&a, &b, &c, &mut d);
+        for lane in 0..32 {
+            assert_eq!(
+                d[lane],
+                single::fma(a[lane], b[lane], c[lane]),
+                "{:x} {:x} {:x}",
+                a[lane],
+                b[lane],
+                c[lane]
+            );
+        }
+    }
+    // 1 + 2^-24 and a tail that f64 cuts off: the sum is a midpoint in f64 only.
+    let (one, tail) = (single::ONE, 2f32.powi(-60).to_bits());
+    let (x, y) = ((1.0 + 2f32.powi(-12)).to_bits(), (1.0 - 2f32.powi(-12)).to_bits());
+    let mut d = [0; 32];
+    single::fma_lanes(&[x; 32], &[y; 32], &[tail; 32], &mut d);
+    assert_eq!(d[0], single::fma(x, y, tail));
+    single::fma_lanes(&[one; 32], &[2f32.powi(-24).to_bits(); 32], &[one; 32], &mut d);
+    assert_eq!(d[31], one);
+}
+
+#[test]
 fn f32_quotients_and_roots_are_rounded_once_in_every_direction() {
     let mut stream = Stream(4);
     for _ in 0..4_000 {
