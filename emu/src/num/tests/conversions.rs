@@ -465,9 +465,8 @@ fn integers_round_to_floats_once_in_every_direction() {
 }
 
 #[test]
-fn fast_functions_agree_with_the_general_path() {
+fn fast_functions_agree_with_the_host() {
     let mut stream = Stream(48);
-    // `.relu` of a float cast twice, or a wide detour, keeps the general path: options that change nothing here.
     for _ in 0..50_000 {
         let a = stream.float(8, 23) as u32;
         let x = f32::from_bits(a);
