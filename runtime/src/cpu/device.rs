@@ -133,7 +133,13 @@ impl Device for CpuDevice {
             let what = format!("`{}` on the CPU", request.program.name);
             return Err(Error::OutOfMemory { what, needed: footprint.total(), available });
         }
-        Ok(Box::new(CpuExecutable::load(Arc::clone(&self.pool), self.features, footprint, request, &mut PackedWeights::default())?))
+        Ok(Box::new(CpuExecutable::load(
+            Arc::clone(&self.pool),
+            self.features,
+            footprint,
+            request,
+            &mut PackedWeights::default(),
+        )?))
     }
 
     fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error> {

@@ -69,7 +69,14 @@ pub(super) fn open(pool: Arc<Pool>, features: Features, problem: &Problem) -> Re
         .find(|(family, _)| *family == problem.family)
         .ok_or_else(|| unsupported("this device has no such kernel family".into()))?;
     let case = make(problem).map_err(unsupported)?;
-    Ok(Box::new(KernelBench { pool, features, problem: problem.clone(), case, packed: PackedWeights::default(), loaded: None }))
+    Ok(Box::new(KernelBench {
+        pool,
+        features,
+        problem: problem.clone(),
+        case,
+        packed: PackedWeights::default(),
+        loaded: None,
+    }))
 }
 
 struct KernelBench {
