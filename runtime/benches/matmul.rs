@@ -16,7 +16,7 @@ const MATRICES: [(&str, usize, usize); 3] = [
     ("jet-nemotron-2b/gate_up", 22_016, 1_536),
 ];
 
-const FORMATS: [DType; 4] = [DType::Q4_1, DType::Q4_K, DType::Q8_0, DType::Bf16];
+const FORMATS: [DType; 4] = [DType::Q4_1, DType::Q4K, DType::Q8_0, DType::Bf16];
 
 fn products(c: &mut Criterion) {
     let cpu = device::open("cpu", 0).expect("the CPU is always there");
