@@ -88,11 +88,42 @@ impl<'a> Tuner<'a> {
             report.spent.add(done.seconds);
             report.tasks.push(done);
         }
+        if let Some(end) = end {
+            self.use_what_is_left(tasks, end, &mut report, overlay, progress)?;
+        }
         report.seconds = (self.clock.now() - begun).as_secs_f64();
         report.stopped = self.stop.load(Ordering::Relaxed);
-        report.out_of_time = !report.stopped
-            && report.tasks.iter().any(|task| !task.complete && task.outcome != Outcome::Failed);
+        report.out_of_time = !report.stopped && report.tasks.iter().any(cut_short);
         Ok(report)
+    }
+
+    /// Gives the time that the others did not need to the tasks whose share was too short, once each.
+    fn use_what_is_left(
+        &self,
+        tasks: &[Task],
+        end: Duration,
+        report: &mut Report,
+        overlay: &mut Overlay,
+        progress: &mut dyn Progress,
+    ) -> Result<(), TuneError> {
+        let again: Vec<usize> =
+            (0..report.tasks.len()).filter(|index| cut_short(&report.tasks[*index])).collect();
+        for (done, &index) in again.iter().enumerate() {
+            let deadline = self.share(end, again.len() - done);
+            let share = (deadline.saturating_sub(self.clock.now())).as_secs_f64();
+            // A share no longer than the first would only give the same unfinished answer again.
+            if share <= report.tasks[index].seconds.total() {
+                continue;
+            }
+            let place = Place { index, tasks: tasks.len(), deadline: Some(deadline) };
+            let second = self.task(&tasks[index], &place, overlay, progress)?;
+            report.spent.add(second.seconds);
+            if second.outcome != Outcome::NotReached {
+                progress.event(&Event::TaskFinished { index, tasks: tasks.len(), report: &second });
+                report.tasks[index] = second;
+            }
+        }
+        Ok(())
     }
 
     fn check_families(&self, tasks: &[Task]) -> Result<(), TuneError> {
@@ -253,6 +284,11 @@ impl<'a> Tuner<'a> {
             },
         }
     }
+}
+
+/// Whether the task's time ended before its search did.
+fn cut_short(task: &TaskReport) -> bool {
+    !task.complete && task.outcome != Outcome::Failed
 }
 
 /// Where a task stands in its run.

@@ -223,6 +223,26 @@ fn the_budget_is_kept_and_shared() {
 }
 
 #[test]
+fn a_task_whose_share_was_too_short_gets_what_the_others_left() {
+    // One task takes a hundred times as long as the nineteen others, which leave nearly all of their shares.
+    let slow = |p: &Problem, tile: i64, rows: i64| match hill(p, tile, rows) {
+        Deed::Takes(seconds) if p.dim("n") == 64 => Deed::Takes(seconds * 100.0),
+        other => other,
+    };
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, slow, 0.01, 5);
+    let tasks: Vec<Task> = std::iter::once(task(64, 1)).chain((1..20).map(|i| task(64 + i, 1))).collect();
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let alone = run(&device, &tasks, &mut overlay, options(Effort::Full)).seconds;
+    // Enough for all of them together, while the equal share of the first is not enough for it.
+    let budget = Some(Duration::from_secs_f64(alone * 2.0));
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let report = run(&device, &tasks, &mut overlay, Options { budget, ..options(Effort::Full) });
+    assert!(!report.out_of_time, "{report:?}");
+    assert!(report.tasks.iter().all(|t| t.complete));
+}
+
+#[test]
 fn a_second_run_finds_everything_stored() {
     let folder = tempfile::tempdir().unwrap();
     let tasks = [task(576, 1), task(576, 64), task(1536, 1)];

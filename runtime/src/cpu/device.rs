@@ -1,7 +1,7 @@
 //! The CPU as a [`Device`].
 
 use super::bench;
-use super::exec::{self, CpuExecutable};
+use super::exec::{self, CpuExecutable, PackedWeights};
 use super::kv_cache::KvType;
 use super::machine::Machine;
 use super::pool::Pool;
@@ -133,7 +133,13 @@ impl Device for CpuDevice {
             let what = format!("`{}` on the CPU", request.program.name);
             return Err(Error::OutOfMemory { what, needed: footprint.total(), available });
         }
-        Ok(Box::new(CpuExecutable::load(Arc::clone(&self.pool), self.features, footprint, request)?))
+        Ok(Box::new(CpuExecutable::load(
+            Arc::clone(&self.pool),
+            self.features,
+            footprint,
+            request,
+            &mut PackedWeights::default(),
+        )?))
     }
 
     fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error> {

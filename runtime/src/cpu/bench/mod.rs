@@ -6,7 +6,7 @@ mod conv;
 mod matmul;
 mod scans;
 
-use super::exec::CpuExecutable;
+use super::exec::{CpuExecutable, PackedWeights};
 use super::pool::Pool;
 use super::simd::Features;
 use crate::Error;
@@ -69,7 +69,14 @@ pub(super) fn open(pool: Arc<Pool>, features: Features, problem: &Problem) -> Re
         .find(|(family, _)| *family == problem.family)
         .ok_or_else(|| unsupported("this device has no such kernel family".into()))?;
     let case = make(problem).map_err(unsupported)?;
-    Ok(Box::new(KernelBench { pool, features, problem: problem.clone(), case, loaded: None }))
+    Ok(Box::new(KernelBench {
+        pool,
+        features,
+        problem: problem.clone(),
+        case,
+        packed: PackedWeights::default(),
+        loaded: None,
+    }))
 }
 
 struct KernelBench {
@@ -77,6 +84,8 @@ struct KernelBench {
     features: Features,
     problem: Problem,
     case: Case,
+    /// Kept from one candidate to the next: packing the matrices would take longer than the samples.
+    packed: PackedWeights,
     loaded: Option<(CpuExecutable, SlotId)>,
 }
 
@@ -142,8 +151,13 @@ impl Bench for KernelBench {
             precision: case.precision,
             limits,
         };
-        let mut exe =
-            CpuExecutable::load(Arc::clone(&self.pool), self.features, Footprint::default(), request)?;
+        let mut exe = CpuExecutable::load(
+            Arc::clone(&self.pool),
+            self.features,
+            Footprint::default(),
+            request,
+            &mut self.packed,
+        )?;
         let slot = exe.open_sequence(0)?;
         self.loaded = Some((exe, slot));
         self.rewind()

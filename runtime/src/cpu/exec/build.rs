@@ -28,9 +28,16 @@ pub(crate) struct Loader<'a> {
     selection: Selection,
     scratch_len: usize,
     prepared_len: usize,
-    pub(crate) arena: Arena,
-    matrices: HashMap<Vec<WeightRef>, Arc<PackedMatrix>>,
+    packed: &'a mut PackedWeights,
     angles: Vec<Arc<Angles>>,
+}
+
+/// Matrices in their tiles, by the weights stacked in them. Schedules do not change the packing, so that whoever loads
+/// the same weights again with other schedules hands the same one in.
+#[derive(Default)]
+pub(crate) struct PackedWeights {
+    arena: Arena,
+    matrices: HashMap<Vec<WeightRef>, Arc<PackedMatrix>>,
 }
 
 /// What the ops of a program asked for.
@@ -57,6 +64,7 @@ impl<'a> Loader<'a> {
         plan: &'a MemoryPlan,
         pool: &'a Pool,
         features: Features,
+        packed: &'a mut PackedWeights,
     ) -> Self {
         Self {
             request,
@@ -66,8 +74,7 @@ impl<'a> Loader<'a> {
             selection: Selection::default(),
             scratch_len: 0,
             prepared_len: 0,
-            arena: Arena::new(),
-            matrices: HashMap::new(),
+            packed,
             angles: Vec::new(),
         }
     }
@@ -124,6 +131,11 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Where packed matrices get their memory.
+    pub(crate) fn arena(&self) -> Arena {
+        self.packed.arena.clone()
+    }
+
     /// The packed matrix of `ids` stacked, made by `pack` the first time it is asked for: a tied embedding is both the
     /// look-up table and the head.
     pub(crate) fn matrix(
@@ -131,11 +143,11 @@ impl<'a> Loader<'a> {
         ids: &[WeightRef],
         pack: impl FnOnce(&Self) -> Result<PackedMatrix, Error>,
     ) -> Result<Arc<PackedMatrix>, Error> {
-        if let Some(m) = self.matrices.get(ids) {
+        if let Some(m) = self.packed.matrices.get(ids) {
             return Ok(Arc::clone(m));
         }
         let m = Arc::new(pack(self)?);
-        self.matrices.insert(ids.to_vec(), Arc::clone(&m));
+        self.packed.matrices.insert(ids.to_vec(), Arc::clone(&m));
         Ok(m)
     }
 

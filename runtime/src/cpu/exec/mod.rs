@@ -10,7 +10,7 @@ mod layout;
 mod ops;
 mod shared;
 
-pub(crate) use build::{Loader, PerBucket};
+pub(crate) use build::{Loader, PackedWeights, PerBucket};
 pub(crate) use layout::{Layout, Span, Standing};
 pub(crate) use ops::FAMILIES;
 pub(crate) use ops::problems;
@@ -211,10 +211,11 @@ impl CpuExecutable {
         features: Features,
         footprint: Footprint,
         request: LoadRequest<'_>,
+        packed: &mut PackedWeights,
     ) -> Result<Self, Error> {
         let limits = request.limits;
         let plan = memory::plan(&request.program, limits.max_tokens, limits.max_outputs);
-        let mut loader = Loader::new(&request, &plan, &pool, features);
+        let mut loader = Loader::new(&request, &plan, &pool, features, packed);
         let mut steps = Vec::with_capacity(request.program.steps.len());
         for step in &request.program.steps {
             steps.push(ops::build(&mut loader, &step.op)?);

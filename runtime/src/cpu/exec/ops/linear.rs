@@ -52,7 +52,7 @@ pub(super) fn pack(
                 row_map: w.row_map.as_deref(),
             })
             .collect();
-        let packer = Packer { arena: l.arena.clone(), pool: Some(l.pool) };
+        let packer = Packer { arena: l.arena(), pool: Some(l.pool) };
         packer.pack(&rows, k).map_err(|e| Error::Weight { id: ids[0], reason: e.to_string() })
     })
 }
