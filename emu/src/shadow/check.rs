@@ -24,6 +24,8 @@ pub(super) struct Pass<'a> {
     /// What is known of cells: from, to.
     memo: [(Cell, Cell); 4],
     memos: usize,
+    /// Classes and earlier instructions of what was reported.
+    told: Vec<(Class, u32)>,
 }
 
 /// What an event of a list means for an access.
@@ -57,7 +59,7 @@ impl<'a> Pass<'a> {
         // No cell holds all ones, so nothing is known at first.
         let nothing = Cell { writes: u32::MAX, reads: u32::MAX };
         let memo = [(nothing, nothing); 4];
-        Pass { event, id, first_id, known, races, space, strict, same_value, memo, memos: 0 }
+        Pass { event, id, first_id, known, races, space, strict, same_value, memo, memos: 0, told: Vec::new() }
     }
 
     /// What an event of one of the lists means, and whether that is so for all cells with the event.
@@ -277,7 +279,12 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Reports a race, once for an access and an earlier instruction.
     fn report(&mut self, class: Class, past: &Event, spot: Spot) {
+        if self.told.contains(&(class, past.site)) {
+            return;
+        }
+        self.told.push((class, past.site));
         let first = Some(past.party(spot.past));
         let second = self.event.party(spot.now);
         self.races.add(Race { class, space: self.space, address: spot.address, first, second, count: 1 });

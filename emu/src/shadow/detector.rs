@@ -123,7 +123,7 @@ impl Detector {
         let state = CtaState {
             place,
             rank,
-            warps: (0..warps.min(32)).map(|w| WarpState::new(index, cluster, w)).collect(),
+            warps: (0..warps.min(32)).map(|w| WarpState::new(index, w)).collect(),
             barriers: Vec::new(),
             mbarriers: HashMap::new(),
             mbarrier_count: 0,

@@ -77,11 +77,13 @@ impl Event {
 
     /// The same by some lanes.
     pub(super) fn of(self, lanes: u32, shape: Shape) -> Self {
-        let apart = match shape {
-            Shape::Affine { stride, .. } => stride.unsigned_abs() >= self.size.into(),
-            Shape::Every | Shape::Table(_) => false,
-        };
-        Event { lanes, shape, single: apart || lanes.is_power_of_two(), ..self }
+        let event = Event { lanes, shape, ..self };
+        Event { single: event.is_spread() || lanes.is_power_of_two(), ..event }
+    }
+
+    /// Whether a byte's address alone says which lane touched it.
+    fn is_spread(&self) -> bool {
+        matches!(self.shape, Shape::Affine { stride, .. } if stride.unsigned_abs() >= self.size.into() && stride != 0)
     }
 
     pub(super) fn place(&self) -> Place {
@@ -233,7 +235,12 @@ impl Known<'_> {
             Which::Fenced => own.fenced.low() >= past.tick,
             _ => false,
         };
-        if certain && past.single && now.single && past.same_shape(now, tables) { Answer::Yes } else { Answer::Depends }
+        let same_lanes = past.lanes == now.lanes || past.is_spread();
+        if certain && past.single && now.single && same_lanes && past.same_shape(now, tables) {
+            Answer::Yes
+        } else {
+            Answer::Depends
+        }
     }
 
     fn all_of_async(&self, id: AsyncId, past: &Event, now: &Event, which: Which) -> Answer {

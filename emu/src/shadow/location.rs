@@ -160,29 +160,31 @@ impl Location {
 
 /// What arrivals of a barrier gave away, by generation.
 #[derive(Debug, Default)]
-pub(super) struct Generations(VecDeque<(u64, View)>);
+pub(super) struct Generations {
+    recent: VecDeque<(u64, View)>,
+    /// All older ones, together.
+    older: View,
+}
 
-/// Generations that can still be left: a warp leaves one at the latest when it arrives again.
+/// Generations that are told apart: a warp mostly leaves one before the next is complete.
 const MOST_GENERATIONS: usize = 8;
 
 impl Generations {
     pub(super) fn arrive(&mut self, generation: u64, view: &View) {
-        match self.0.iter_mut().find(|g| g.0 == generation) {
+        match self.recent.iter_mut().find(|g| g.0 == generation) {
             Some((_, known)) => known.join(view),
             None => {
-                if self.0.len() >= MOST_GENERATIONS {
-                    self.0.pop_front();
+                if self.recent.len() >= MOST_GENERATIONS
+                    && let Some((_, oldest)) = self.recent.pop_front()
+                {
+                    self.older.join(&oldest);
                 }
-                self.0.push_back((generation, view.clone()));
+                self.recent.push_back((generation, view.clone()));
             }
         }
     }
 
-    pub(super) fn get(&self, generation: u64) -> Option<&View> {
-        self.0.iter().find(|g| g.0 == generation).map(|g| &g.1)
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    pub(super) fn get(&self, generation: u64) -> &View {
+        self.recent.iter().find(|g| g.0 == generation).map_or(&self.older, |g| &g.1)
     }
 }

@@ -26,6 +26,9 @@ mod reach;
 mod types;
 mod warp;
 
+#[cfg(test)]
+mod tests;
+
 pub use defined::Defined;
 pub use detector::Detector;
 pub use types::{

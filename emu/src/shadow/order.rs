@@ -38,7 +38,7 @@ impl Detector {
 
     /// Leaves a barrier after a generation is complete (`sync`, `red`, `barrier.cluster.wait`).
     pub fn barrier_leave(&mut self, who: Lanes, barrier: BarrierRef, generation: u64) {
-        let view = self.generations(who.warp.cta, barrier).and_then(|g| g.get(generation).cloned());
+        let view = self.generations(who.warp.cta, barrier).map(|g| g.get(generation).clone());
         if let (Some(view), Some(warp)) = (view, self.warp_mut(who.warp)) {
             warp.learn(who.mask, &view);
         }

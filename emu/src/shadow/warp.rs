@@ -9,8 +9,6 @@ use super::types::Scope;
 pub(super) struct Own {
     /// The CTA.
     pub(super) cta: u32,
-    /// Its cluster.
-    pub(super) cluster: u32,
     /// The warp.
     pub(super) warp: u32,
     /// The tick that accesses get now.
@@ -71,12 +69,11 @@ pub(super) struct WarpState {
 }
 
 impl WarpState {
-    pub(super) fn new(cta: u32, cluster: u32, warp: u32) -> Self {
+    pub(super) fn new(cta: u32, warp: u32) -> Self {
         let none = Ticks::default();
         WarpState {
             own: Own {
                 cta,
-                cluster,
                 warp,
                 tick: 1,
                 fenced: none.clone(),
