@@ -79,12 +79,19 @@ impl<'a> Cx<'a> {
     }
 
     /// Loads; rows beyond the request are left as they are. `Err` if it faulted.
-    pub fn load(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Flow> {
+    pub fn load(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+        rows: &mut Rows,
+    ) -> Result<u32, Flow> {
         let mut defined = u32::MAX;
         self.each_space(i, request, addresses, mask, |cx, space, inner, part| {
             let done = match space {
                 MemSpace::Global => cx.load_global(i, request, inner, part, rows),
-                MemSpace::Shared => cx.load_shared(request, inner, part, rows),
+                MemSpace::Shared => cx.load_shared(i, request, inner, part, rows),
                 MemSpace::Local => cx.load_local(request, inner, part, rows),
                 MemSpace::Const => load_flat(cx.run.consts, "constant memory", request, inner, part, rows),
                 _ => load_flat(&cx.run.params, "the kernel's parameters", request, inner, part, rows),
@@ -107,7 +114,7 @@ impl<'a> Cx<'a> {
     ) -> Result<(), Flow> {
         self.each_space(i, request, addresses, mask, |cx, space, inner, part| match space {
             MemSpace::Global => cx.store_global(i, request, inner, part, rows),
-            MemSpace::Shared => cx.store_shared(request, inner, part, rows, defined),
+            MemSpace::Shared => cx.store_shared(i, request, inner, part, rows, defined),
             MemSpace::Local => cx.store_local(request, inner, part, rows, defined),
             MemSpace::Const => Err(read_only(inner, part, "constant memory")),
             _ => Err(read_only(inner, part, "the kernel's parameters")),
@@ -181,8 +188,121 @@ impl<'a> Cx<'a> {
     }
 
     /// Reports a fault of a family's own address check.
-    pub fn bad_address(&mut self, i: &Inst, kind: FindingKind, lane: usize, message: String, address: u64) -> Flow {
+    pub fn bad_address(
+        &mut self,
+        i: &Inst,
+        kind: FindingKind,
+        lane: usize,
+        message: String,
+        address: u64,
+    ) -> Flow {
         self.fault(i, Fault { kind, message, lane, address, buffer: None })
+    }
+
+    /// Checks addresses of an operation that reads and writes in one, and tells the checks of it.
+    pub fn touch(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        space: MemSpace,
+        addresses: &[u64; 32],
+        mask: u32,
+    ) -> Result<(), Flow> {
+        let result = match space {
+            MemSpace::Shared => self.check_shared(request.bytes, addresses, mask),
+            _ => self.check_global(request.bytes, addresses, mask),
+        };
+        result.map_err(|fault| self.fault(i, fault))?;
+        if space == MemSpace::Shared {
+            self.count_shared(i, request, addresses, mask);
+            self.watch_races(shadow::Space::Shared, request, addresses, mask);
+            if self.run.checks.definedness {
+                for lane in lanes(mask) {
+                    let (rank, offset) = split_shared(addresses[lane]);
+                    self.check_written(
+                        i,
+                        self.cluster.ctas[rank].shared_defined.all(offset, request.bytes),
+                        lane,
+                        addresses[lane],
+                    );
+                    self.cluster.ctas[rank].shared_defined.define(offset, request.bytes);
+                }
+            }
+        } else {
+            self.count_global(i, request, addresses, mask);
+            let defined = self.watch_global(request, addresses, mask, u32::MAX);
+            for lane in lanes(mask & !defined) {
+                self.check_written(i, false, lane, addresses[lane]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks addresses and tells nobody: for operations that access later.
+    pub fn check(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+    ) -> Result<(), Flow> {
+        let result = match request.space {
+            MemSpace::Shared => self.check_shared(request.bytes, addresses, mask),
+            _ => self.check_global(request.bytes, addresses, mask),
+        };
+        if result.is_ok() {
+            match request.space {
+                MemSpace::Shared => self.count_shared(i, request, addresses, mask),
+                _ => self.count_global(i, request, addresses, mask),
+            }
+        }
+        result.map_err(|fault| self.fault(i, fault))
+    }
+
+    /// Checks global addresses of which each lane reads its own number of bytes, aligned to the request's.
+    pub fn check_source(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        addresses: &[u64; 32],
+        bytes: &[u32; 32],
+        mask: u32,
+    ) -> Result<(), Flow> {
+        self.count_global(i, request, addresses, mask);
+        for lane in lanes(mask) {
+            let (address, size) = (addresses[lane], bytes[lane]);
+            let mut result = check_aligned(address, request.bytes, lane);
+            if result.is_ok() && self.run.global.find(address, size.into()).is_none() {
+                result = Err(self.no_buffer(address, size, lane, "copied"));
+            }
+            result.map_err(|fault| self.fault(i, fault))?;
+        }
+        Ok(())
+    }
+
+    fn check_written(&mut self, i: &Inst, written: bool, lane: usize, address: u64) {
+        if !written {
+            let message = "an atomic operation on bytes that nobody wrote".to_owned();
+            self.report_at(
+                i.site,
+                FindingKind::Uninitialised,
+                Severity::Error,
+                lane,
+                message,
+                Some(address),
+                None,
+            );
+        }
+    }
+
+    fn check_global(&self, bytes: u32, addresses: &[u64; 32], mask: u32) -> Result<(), Fault> {
+        for lane in lanes(mask) {
+            check_aligned(addresses[lane], bytes, lane)?;
+            if self.run.global.find(addresses[lane], bytes.into()).is_none() {
+                return Err(self.no_buffer(addresses[lane], bytes, lane, "accessed"));
+            }
+        }
+        Ok(())
     }
 
     // Global.
@@ -264,10 +384,15 @@ impl<'a> Cx<'a> {
     fn same_value(&self, request: &Request, addresses: &[u64; 32], mask: u32, rows: &Rows) -> u32 {
         let mut same = 0;
         for lane in lanes(mask) {
-            let Some((_, buffer, offset)) = self.run.global.find(addresses[lane], request.bytes.into()) else { continue };
+            let Some((_, buffer, offset)) = self.run.global.find(addresses[lane], request.bytes.into())
+            else {
+                continue;
+            };
             let words = buffer.words();
             let equal = match request.bytes {
-                1 | 2 => words.part(offset, request.bytes) == rows[0][lane] & ((1 << (8 * request.bytes)) - 1),
+                1 | 2 => {
+                    words.part(offset, request.bytes) == rows[0][lane] & ((1 << (8 * request.bytes)) - 1)
+                }
                 n => (0..n as usize / 4).all(|k| words.word(offset as usize / 4 + k) == rows[k][lane]),
             };
             same |= u32::from(equal) << lane;
@@ -283,23 +408,36 @@ impl<'a> Cx<'a> {
 
     fn no_buffer(&self, address: u64, bytes: u32, lane: usize, how: &str) -> Fault {
         let (kind, message, buffer) = match self.run.global.miss(address) {
-            Miss::Freed(name) => {
-                (FindingKind::UseAfterFree, format!("{bytes} bytes of the freed buffer `{name}` are {how}"), Some(name))
-            }
+            Miss::Freed(name) => (
+                FindingKind::UseAfterFree,
+                format!("{bytes} bytes of the freed buffer `{name}` are {how}"),
+                Some(name),
+            ),
             Miss::Near(name, base, len) => {
                 let at = address.wrapping_sub(base) as i64;
-                let message = format!("{bytes} bytes at offset {at} of the buffer `{name}` of {len} bytes are {how}");
+                let message =
+                    format!("{bytes} bytes at offset {at} of the buffer `{name}` of {len} bytes are {how}");
                 (FindingKind::OutOfBounds, message, Some(name))
             }
-            Miss::Nowhere => (FindingKind::OutOfBounds, format!("{bytes} bytes are {how} where no buffer is"), None),
+            Miss::Nowhere => {
+                (FindingKind::OutOfBounds, format!("{bytes} bytes are {how} where no buffer is"), None)
+            }
         };
         Fault { kind, message, lane, address, buffer }
     }
 
     // Shared.
 
-    fn load_shared(&mut self, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Fault> {
+    fn load_shared(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+        rows: &mut Rows,
+    ) -> Result<u32, Fault> {
         self.check_shared(request.bytes, addresses, mask)?;
+        self.count_shared(i, request, addresses, mask);
         let mut left = mask;
         while left != 0 {
             let (rank, part, offsets) = of_one_cta(addresses, left);
@@ -319,8 +457,15 @@ impl<'a> Cx<'a> {
         Ok(defined)
     }
 
+    fn count_shared(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
+        if let Some(counting) = &mut self.cluster.counting {
+            counting.shared(i.site, addresses, mask, request.bytes);
+        }
+    }
+
     fn store_shared(
         &mut self,
+        i: &Inst,
         request: &Request,
         addresses: &[u64; 32],
         mask: u32,
@@ -328,6 +473,7 @@ impl<'a> Cx<'a> {
         defined: u32,
     ) -> Result<(), Fault> {
         self.check_shared(request.bytes, addresses, mask)?;
+        self.count_shared(i, request, addresses, mask);
         self.watch_races(shadow::Space::Shared, request, addresses, mask);
         let mut left = mask;
         while left != 0 {
@@ -383,7 +529,13 @@ impl<'a> Cx<'a> {
 
     // Local.
 
-    fn load_local(&mut self, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Fault> {
+    fn load_local(
+        &mut self,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+        rows: &mut Rows,
+    ) -> Result<u32, Fault> {
         let mut defined = u32::MAX;
         for lane in lanes(mask) {
             let address = addresses[lane];
@@ -414,7 +566,9 @@ impl<'a> Cx<'a> {
             let words = &mut self.warp.local[lane][..];
             match request.bytes {
                 n @ (1 | 2) => words.set_part(address, rows[0][lane], n),
-                n => (0..n as usize / 4).for_each(|k| words.set_word(address as usize / 4 + k, rows[k][lane])),
+                n => {
+                    (0..n as usize / 4).for_each(|k| words.set_word(address as usize / 4 + k, rows[k][lane]))
+                }
             }
             self.set_local_defined(lane, address, request.bytes, defined >> lane & 1 == 1);
         }
@@ -543,7 +697,8 @@ fn gather<M: Words + ?Sized>(memory: &M, offsets: &[u64; 32], mask: u32, bytes: 
 #[inline]
 fn scatter<M: WordsMut + ?Sized>(memory: &mut M, offsets: &[u64; 32], mask: u32, bytes: u32, rows: &Rows) {
     match bytes {
-        1 | 2 => lanes(mask).for_each(|l| memory.set_part(offsets[l], rows[0][l] & ((1 << (8 * bytes)) - 1), bytes)),
+        1 | 2 => lanes(mask)
+            .for_each(|l| memory.set_part(offsets[l], rows[0][l] & ((1 << (8 * bytes)) - 1), bytes)),
         _ => {
             for k in 0..(bytes / 4) as usize {
                 lanes(mask).for_each(|l| memory.set_word((offsets[l] >> 2) as usize + k, rows[k][l]));
@@ -552,14 +707,27 @@ fn scatter<M: WordsMut + ?Sized>(memory: &mut M, offsets: &[u64; 32], mask: u32,
     }
 }
 
-fn load_flat(memory: &[u32], name: &str, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Fault> {
+fn load_flat(
+    memory: &[u32],
+    name: &str,
+    request: &Request,
+    addresses: &[u64; 32],
+    mask: u32,
+    rows: &mut Rows,
+) -> Result<u32, Fault> {
     let bytes = request.bytes;
     for lane in lanes(mask) {
         check_aligned(addresses[lane], bytes, lane)?;
         let end = addresses[lane].checked_add(bytes.into());
         if end.is_none_or(|e| e > memory.len() as u64 * 4) {
             let message = format!("{bytes} bytes outside {name}");
-            return Err(Fault { kind: FindingKind::OutOfBounds, message, lane, address: addresses[lane], buffer: None });
+            return Err(Fault {
+                kind: FindingKind::OutOfBounds,
+                message,
+                lane,
+                address: addresses[lane],
+                buffer: None,
+            });
         }
     }
     gather(memory, addresses, mask, bytes, rows);

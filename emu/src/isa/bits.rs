@@ -9,7 +9,7 @@ use crate::num::int::{b32, b64};
 use crate::ptx::Type;
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("popc.{b32,b64}", 50),
     form("clz.{b32,b64}", 50),
     form("brev.{b32,b64}", 50),
@@ -25,7 +25,7 @@ pub const FORMS: &[Form] = &[
 const WORD: Type = Type::B(32);
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let ty = dec.ty()?;
     let long = ty.bits() == 64;
     let signed = matches!(ty, Type::S(_));
@@ -45,7 +45,11 @@ pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         }
         "bfi" => bfi(dec, ty),
         "prmt" => prmt(dec),
-        "fns" => dec.plain(every!(W = |m, base, n: u32| bits::fns(m, base, n as i32); W, W, W), WORD, &[WORD, WORD, WORD]),
+        "fns" => dec.plain(
+            every!(W = |m, base, n: u32| bits::fns(m, base, n as i32); W, W, W),
+            WORD,
+            &[WORD, WORD, WORD],
+        ),
         "bmsk" => overrun(
             dec,
             every!(W = |a, b| bits::bmsk(a, b, Overrun::Clamp); W, W),

@@ -13,7 +13,7 @@ use crate::exec::{Cx, lanes};
 use crate::ptx::{FunctionId, Operand, Type};
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("bra.[uni]", 50),
     form("brx.idx.[uni]", 50),
     form("call.[uni]", 50),
@@ -27,7 +27,7 @@ const DEPTH: usize = 4096;
 const LOCAL_LIMIT: u32 = 1 << 22;
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     match dec.opcode() {
         "bra" => bra(dec),
         "brx" => brx(dec),
@@ -184,7 +184,9 @@ fn known(dec: &Dec<'_>, id: FunctionId) -> Result<Callee, Refusal> {
         return Ok(Callee::Known(*index));
     }
     let name = dec.module.functions.get(id.0 as usize).map_or("?", |f| f.name.as_str());
-    library::find(name).map(Callee::Library).ok_or_else(|| format!("`{name}` has no body, and is none of {}", library::names()))
+    library::find(name)
+        .map(Callee::Library)
+        .ok_or_else(|| format!("`{name}` has no body, and is none of {}", library::names()))
 }
 
 fn carriers(dec: &mut Dec<'_>, operand: usize, source: bool) -> Result<Vec<Carrier>, Refusal> {
@@ -219,7 +221,7 @@ fn carrier(dec: &mut Dec<'_>, op: &'_ Operand, source: bool) -> Result<Carrier, 
 /// What a caller hands over: bytes, or a register's lanes.
 enum Parcel {
     Bytes(Vec<(usize, Vec<u8>, bool)>),
-    Register(Class, [u64; 32], u32),
+    Register([u64; 32], u32),
 }
 
 fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
@@ -233,7 +235,7 @@ fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
                 Class::Word => cx.word(reg.slot).map(u64::from),
                 Class::Long => cx.long(reg.slot),
             };
-            Parcel::Register(reg.class, values, cx.defined(reg.class, reg.slot))
+            Parcel::Register(values, cx.defined(reg.class, reg.slot))
         }
         Carrier::Frame(offset, size) => {
             let from = u64::from(base + offset);
@@ -249,7 +251,7 @@ fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
 
 fn put(cx: &mut Cx<'_>, parcel: &Parcel, carrier: &Carrier, base: u32, mask: u32) {
     match (parcel, carrier) {
-        (Parcel::Register(_, values, defined), Carrier::Register(reg)) => {
+        (Parcel::Register(values, defined), Carrier::Register(reg)) => {
             match reg.class {
                 Class::Pred => {
                     let bits = (0..32).filter(|l| values[*l] != 0).fold(0, |m, l| m | 1 << l);
@@ -307,7 +309,8 @@ fn call_indirect<'a>(cx: &mut Cx<'a>, i: &'a Inst, slot: Slot, mask: u32) -> Flo
     match fits {
         Some(target) => enter(cx, i, call, target, same),
         None => {
-            let message = format!("{:#x} is no function with {} parameters", handles[first], call.arguments.len());
+            let message =
+                format!("{:#x} is no function with {} parameters", handles[first], call.arguments.len());
             cx.abort(i, FindingKind::Undefined, first, message)
         }
     }
@@ -327,7 +330,12 @@ fn enter<'a>(cx: &mut Cx<'a>, i: &'a Inst, call: &'a Call, target: u32, mask: u3
     let depth = cx.warp.frames.len();
     if base + code.local_bytes > LOCAL_LIMIT || depth > DEPTH {
         let lane = mask.trailing_zeros() as usize % 32;
-        return cx.abort(i, FindingKind::OutOfBounds, lane, format!("the stack of `{}` overflows", code.name));
+        return cx.abort(
+            i,
+            FindingKind::OutOfBounds,
+            lane,
+            format!("the stack of `{}` overflows", code.name),
+        );
     }
     let number = cx.warp.new_frame();
     let mut frame = std::mem::take(&mut cx.warp.frames[number as usize]);
@@ -384,7 +392,8 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let call = cx.program.data::<Call>(i.x);
     let Callee::Library(routine) = call.callee else { return Flow::Next };
     let base = cx.frame.local_base;
-    let arguments: Vec<[u64; 32]> = call.arguments.iter().map(|c| as_numbers(&take(cx, c, base, mask))).collect();
+    let arguments: Vec<[u64; 32]> =
+        call.arguments.iter().map(|c| as_numbers(&take(cx, c, base, mask))).collect();
     let mut result = [0; 32];
     for lane in lanes(mask) {
         let values: Vec<u64> = arguments.iter().map(|a| a[lane]).collect();
@@ -395,7 +404,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     }
     if let Some(to) = call.results.first() {
         let parcel = match to {
-            Carrier::Register(reg) => Parcel::Register(reg.class, result, u32::MAX),
+            Carrier::Register(_) => Parcel::Register(result, u32::MAX),
             Carrier::Frame(_, size) => {
                 let bytes = |l: usize| result[l].to_le_bytes()[..(*size as usize).min(8)].to_vec();
                 Parcel::Bytes(lanes(mask).map(|l| (l, bytes(l), true)).collect())
@@ -408,7 +417,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
 
 fn as_numbers(parcel: &Parcel) -> [u64; 32] {
     match parcel {
-        Parcel::Register(_, values, _) => *values,
+        Parcel::Register(values, _) => *values,
         Parcel::Bytes(all) => {
             let mut values = [0; 32];
             for (lane, bytes, _) in all {

@@ -5,17 +5,16 @@ use super::form::{Form, form};
 use super::inst::{Flow, Inst};
 use crate::exec::report::FindingKind;
 use crate::exec::{Cx, lanes};
-use crate::ptx::Type;
 
 /// The forms.
-pub const FORMS: &[Form] =
+pub(super) const FORMS: &[Form] =
     &[form("alloca.{u32,u64}", 52), form("stacksave.{u32,u64}", 52), form("stackrestore.{u32,u64}", 52)];
 
 /// Bytes of a thread's stack.
 const LIMIT: u64 = 1 << 22;
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let ty = dec.ty()?;
     let long = u32::from(ty.bits() == 64);
     match dec.opcode() {
@@ -68,7 +67,12 @@ fn alloca<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
         let at = u64::from(cx.warp.local_top[lane]).next_multiple_of(i.imm);
         let end = at.saturating_add(sizes[lane].min(LIMIT + 1));
         if end > LIMIT {
-            return cx.abort(i, FindingKind::OutOfBounds, lane, format!("no room for {} bytes on the stack", sizes[lane]));
+            return cx.abort(
+                i,
+                FindingKind::OutOfBounds,
+                lane,
+                format!("no room for {} bytes on the stack", sizes[lane]),
+            );
         }
         d[lane] = at;
         cx.warp.local_top[lane] = end as u32;
@@ -89,7 +93,12 @@ fn restore<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     for lane in lanes(mask) {
         let least = u64::from(cx.frame.local_base);
         if tops[lane] < least || tops[lane] > u64::from(cx.warp.local_top[lane]) {
-            return cx.abort(i, FindingKind::Undefined, lane, "the stack is restored to what was never saved".to_owned());
+            return cx.abort(
+                i,
+                FindingKind::Undefined,
+                lane,
+                "the stack is restored to what was never saved".to_owned(),
+            );
         }
         cx.warp.local_top[lane] = tops[lane] as u32;
     }
