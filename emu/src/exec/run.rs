@@ -242,6 +242,10 @@ impl<'a> Cx<'a> {
             cta.live_warps -= 1;
             let expected = cta.live_warps * 32;
             cta.barriers.iter_mut().for_each(|b| b.warp_ended(expected));
+            crate::isa::warp_ended(self);
+            if expected == 0 {
+                super::transfer::cta_ended(self);
+            }
         }
         if self.group.mask == 0 {
             return Flow::Ended;
@@ -286,12 +290,14 @@ impl<'a> Cx<'a> {
     }
 
     fn waited(&mut self, done: Vec<Pending>) -> Flow {
-        let joined: Vec<(AsyncId, u32)> = done.iter().filter_map(|p| Some((p.watched?, p.mask))).collect();
+        let part = |p: &Pending| if p.kind == Kind::BulkRead { AsyncPart::Reads } else { AsyncPart::All };
+        let joined: Vec<(AsyncId, u32, AsyncPart)> =
+            done.iter().filter_map(|p| Some((p.watched?, p.mask, part(p)))).collect();
         if !perform(self.run, self.program, self.cluster, done) {
             return Flow::Abort;
         }
-        for (id, lanes) in joined {
-            self.tell(lanes, |detector, who| detector.join_lanes(id, AsyncPart::All, who));
+        for (id, lanes, part) in joined {
+            self.tell(lanes, |detector, who| detector.join_lanes(id, part, who));
         }
         Flow::Next
     }
