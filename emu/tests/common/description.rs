@@ -1,6 +1,7 @@
 //! The JSON beside a kernel: how it is launched and what it must give.
 
 use super::tensor::{Dtype, Input};
+use jet_emu::tensor::TensorMapSpec;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -107,28 +108,13 @@ pub enum Arg {
     F32(f32),
     F64(f64),
     Null(bool),
-    TensorMap(TensorMap),
+    TensorMap(TensorMapSpec),
     #[serde(untagged)]
     Zeros {
         zeros: String,
         dtype: Dtype,
         shape: Vec<usize>,
     },
-}
-
-/// A tensor map as the host describes it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TensorMap {
-    pub tensor: String,
-    pub dtype: String,
-    /// Elements in each dimension, the contiguous one first.
-    pub dims: Vec<u64>,
-    /// Bytes from one index to the next, for all dimensions but the first.
-    pub strides: Vec<u64>,
-    #[serde(rename = "box")]
-    pub tile: Vec<u32>,
-    pub swizzle: String,
 }
 
 /// An output and the reference that judges it: |got - wanted| <= abs + rel * |wanted|.

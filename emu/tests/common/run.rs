@@ -89,7 +89,7 @@ impl Device {
             Arg::Null(_) => exec::Arg::Null,
             Arg::TensorMap(map) => {
                 let base = self.emulator.address(self.buffers[&map.tensor]).map_err(|e| e.to_string())?;
-                exec::Arg::Bytes(super::map::encode(map, base)?)
+                exec::Arg::Bytes(map.build(base).map_err(|e| e.to_string())?.encode().to_vec())
             }
         })
     }
