@@ -150,6 +150,11 @@ impl<'a> Dec<'a> {
         &self.inst.opcode
     }
 
+    /// Whether the module's target has at least that number.
+    pub fn target_at_least(&self, number: u32) -> bool {
+        self.program.target.is_some_and(|t| t.number >= number)
+    }
+
     /// The form that matched.
     pub fn form(&self) -> &'static Form {
         self.form

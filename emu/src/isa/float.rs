@@ -269,20 +269,20 @@ pub(super) fn min_max_mode(x: u32) -> MinMax {
 fn min_max(dec: &mut Dec<'_>, double: bool) -> Result<(), Refusal> {
     let x = pack_min_max(dec);
     let three = dec.count() == 4;
-    if three && (double || !dec.program_target_has(100)) {
+    if three && (double || !dec.target_at_least(100)) {
         return Err("three sources need f32 and sm_100".to_owned());
     }
     let run: Handler = match (dec.opcode(), double) {
-        ("min", true) => active_x!(L = |x, (a, b)| f64::min(a, b, min_max_mode(x)); L, L),
-        (_, true) => active_x!(L = |x, (a, b)| f64::max(a, b, min_max_mode(x)); L, L),
+        ("min", true) => active_x!(L = |x, (a, b)| f64::min_mode(a, b, min_max_mode(x)); L, L),
+        (_, true) => active_x!(L = |x, (a, b)| f64::max_mode(a, b, min_max_mode(x)); L, L),
         ("min", _) if three => {
-            active_x!(W = |x, (a, b, c)| f32::min(f32::min(a, b, min_max_mode(x)), c, min_max_mode(x)); W, W, W)
+            active_x!(W = |x, (a, b, c)| f32::min3_mode(a, b, c, min_max_mode(x)); W, W, W)
         }
         (_, _) if three => {
-            active_x!(W = |x, (a, b, c)| f32::max(f32::max(a, b, min_max_mode(x)), c, min_max_mode(x)); W, W, W)
+            active_x!(W = |x, (a, b, c)| f32::max3_mode(a, b, c, min_max_mode(x)); W, W, W)
         }
-        ("min", _) => active_x!(W = |x, (a, b)| f32::min(a, b, min_max_mode(x)); W, W),
-        _ => active_x!(W = |x, (a, b)| f32::max(a, b, min_max_mode(x)); W, W),
+        ("min", _) => active_x!(W = |x, (a, b)| f32::min_mode(a, b, min_max_mode(x)); W, W),
+        _ => active_x!(W = |x, (a, b)| f32::max_mode(a, b, min_max_mode(x)); W, W),
     };
     let ty = if double { F64 } else { F32 };
     dec.plain_x(run, x, ty, if three { &[ty, ty, ty][..] } else { &[ty, ty] })

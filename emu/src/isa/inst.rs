@@ -105,6 +105,8 @@ pub struct Flags {
     pub own_definedness: bool,
     /// Runs even when the guard is false for every lane.
     pub always: bool,
+    /// A branch whose targets are resolved at the end of decoding.
+    pub branch: bool,
 }
 
 impl Inst {

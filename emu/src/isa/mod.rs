@@ -26,6 +26,7 @@ mod half;
 mod inst;
 mod integer;
 mod layout;
+mod library;
 mod logic;
 mod memory;
 mod misc;
