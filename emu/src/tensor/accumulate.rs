@@ -103,32 +103,23 @@ impl Model {
     }
 }
 
-/// Exponents of the operands as their types store them, before any scale; [`ZERO`] for zero.
-pub(super) struct Exponents<const K: usize> {
-    pub(super) a: [[i32; K]; 16],
-    pub(super) b: [[i32; 8]; K],
-}
-
-/// Exponent of zero: far below all others, and safe to add twice.
-const ZERO: i32 = -100_000;
-
-impl<const K: usize> Exponents<K> {
-    pub(super) fn of(a: &[[f64; K]], b: &[[f64; 8]], types: (Element, Element)) -> Box<Self> {
-        let mut found = Box::new(Self { a: [[ZERO; K]; 16], b: [[ZERO; 8]; K] });
-        let (min_a, min_b) = (types.0.min_exponent(), types.1.min_exponent());
-        for (to, from) in found.a.iter_mut().zip(a) {
-            for (to, &value) in to.iter_mut().zip(from) {
-                *to = exponent(value, min_a).unwrap_or(ZERO);
-            }
+/// Exponents of operands as their types store them, before any scale, in the shape of the tile; [`ZERO`] for zero.
+pub(super) fn exponents<const WIDTH: usize, const ROWS: usize>(
+    tile: &[[f64; WIDTH]],
+    element: Element,
+) -> [[i32; WIDTH]; ROWS] {
+    let min = element.min_exponent();
+    let mut found = [[ZERO; WIDTH]; ROWS];
+    for (to, from) in found.iter_mut().zip(tile) {
+        for (to, &value) in to.iter_mut().zip(from) {
+            *to = exponent(value, min).unwrap_or(ZERO);
         }
-        for (to, from) in found.b.iter_mut().zip(b) {
-            for (to, &value) in to.iter_mut().zip(from) {
-                *to = exponent(value, min_b).unwrap_or(ZERO);
-            }
-        }
-        found
     }
+    found
 }
+
+/// Exponent of zero: far below all others, and safe to add a few times.
+const ZERO: i32 = -100_000;
 
 /// Exponents of the block scales: per row of A and column of B, per group of sixteen along k.
 pub(super) struct ScaleExponents {
@@ -141,106 +132,139 @@ pub(super) struct ScaleExponents {
 pub(super) fn multiply<const K: usize>(a: &[[f64; K]], b: &[[f64; 8]; K], block: &mut Block) {
     for (row, sums) in a.iter().zip(block.iter_mut()) {
         let mut kept = *sums;
-        for (&value, columns) in row.iter().zip(b) {
-            for (sum, &column) in kept.iter_mut().zip(columns) {
-                *sum += value * column;
+        for (&x, columns) in row.iter().zip(b) {
+            for (sum, &y) in kept.iter_mut().zip(columns) {
+                *sum += x * y;
             }
         }
         *sums = kept;
     }
 }
 
+/// One operand pair with the exponents that terms are aligned by.
+pub(super) struct Aligned<'a, const K: usize> {
+    /// Rows of A, with their scales multiplied in.
+    pub(super) a: &'a [[f64; K]],
+    /// Columns of B, likewise.
+    pub(super) b: &'a [[f64; 8]; K],
+    /// [`exponents`] of A before the scales.
+    pub(super) a_exponents: &'a [[i32; K]; 16],
+    /// [`exponents`] of B before the scales.
+    pub(super) b_exponents: &'a [[i32; 8]; K],
+    /// Exponents of the scales.
+    pub(super) scales: Option<&'a ScaleExponents>,
+}
+
+impl<const K: usize> Aligned<'_, K> {
+    /// Products of `row` at `k` with all columns.
+    #[inline]
+    fn products(&self, row: usize, k: usize) -> Columns<f64> {
+        self.b[k].map(|y| self.a[row][k] * y)
+    }
+
+    /// Exponents of the scales of sixteen elements from `k`.
+    #[inline]
+    fn scale(&self, row: usize, k: usize) -> Columns<i32> {
+        let group = k / 16 % 4;
+        self.scales.map_or([0; 8], |s| std::array::from_fn(|n| s.a[row][group] + s.b[n][group]))
+    }
+
+    #[inline]
+    fn term(&self, row: usize, k: usize) -> (Columns<f64>, Columns<i32>) {
+        let scale = self.scale(row, k);
+        let of_row = self.a_exponents[row][k];
+        (self.products(row, k), std::array::from_fn(|n| of_row + self.b_exponents[k][n] + scale[n]))
+    }
+}
+
 /// Adds A * B to the block as a machine would; results are rounded to the accumulator type.
-///
-/// `a` and `b` carry their scales already; `exponents` are those without, `scales` those of the scales.
-pub(super) fn multiply_as<const K: usize>(
-    model: &Model,
-    a: &[[f64; K]],
-    b: &[[f64; 8]; K],
-    exponents: &Exponents<K>,
-    scales: Option<&ScaleExponents>,
-    block: &mut Block,
-) {
+pub(super) fn multiply_as<const K: usize>(model: &Model, operands: &Aligned<'_, K>, block: &mut Block) {
     let mut terms = Terms::default();
-    for (row, (values, sums)) in a.iter().zip(block.iter_mut()).enumerate() {
-        for (column, sum) in sums.iter_mut().enumerate() {
-            let term = |k: usize| {
-                let scale = scales.map_or(0, |s| s.a[row][k / 16 % 4] + s.b[column][k / 16 % 4]);
-                (values[k] * b[k][column], exponents.a[row][k] + exponents.b[k][column] + scale)
-            };
-            *sum = match model.order {
-                Order::Steps(length) => {
-                    let mut total = *sum;
-                    for first in (0..K).step_by(length) {
-                        terms.start(total, model.accumulator);
-                        (first..K.min(first + length)).for_each(|k| terms.push(term(k)));
-                        total = model.round(terms.fused(model.fraction));
-                    }
-                    total
+    for (row, sums) in block.iter_mut().enumerate().take(operands.a.len()) {
+        *sums = match model.order {
+            Order::Steps(length) => {
+                let mut total = *sums;
+                for first in (0..K).step_by(length) {
+                    terms.start(total, model.accumulator);
+                    (first..K.min(first + length)).for_each(|k| terms.push(operands.term(row, k)));
+                    total = terms.fused(model.fraction).map(|sum| model.round(sum));
                 }
-                Order::Pairs => pairs::<K>(model, &mut terms, *sum, term),
-                Order::Sixteens => {
-                    terms.start(*sum, model.accumulator);
-                    for first in (0..K).step_by(16) {
-                        let exact: f64 = (first..K.min(first + 16)).map(|k| term(k).0).sum();
-                        let scale =
-                            scales.map_or(0, |s| s.a[row][first / 16 % 4] + s.b[column][first / 16 % 4]);
-                        terms.push((exact, scale));
-                    }
-                    model.round(terms.fused(model.fraction))
+                total
+            }
+            Order::Pairs => {
+                // Two f16 steps from zero, then C by an f32 addition.
+                let inner = Model { accumulator: Accumulator::F32, ..*model };
+                let mut total = [0.0; 8];
+                for half in [0, 2] {
+                    terms.start(total, Accumulator::F32);
+                    (0..K).filter(|k| k % 4 / 2 * 2 == half).for_each(|k| terms.push(operands.term(row, k)));
+                    total = terms.fused(model.fraction).map(|sum| inner.round(sum));
                 }
-            };
-        }
+                std::array::from_fn(|n| f64::from(total[n] as f32 + sums[n] as f32))
+            }
+            Order::Sixteens => {
+                terms.start(*sums, model.accumulator);
+                for first in (0..K).step_by(16) {
+                    let mut exact = [0.0; 8];
+                    for k in first..K.min(first + 16) {
+                        let products = operands.products(row, k);
+                        exact.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
+                    }
+                    terms.push((exact, operands.scale(row, first)));
+                }
+                terms.fused(model.fraction).map(|sum| model.round(sum))
+            }
+        };
     }
 }
 
-/// fp8 on machines whose mma.sync has none: two f16 steps from zero, then C by an f32 addition.
-fn pairs<const K: usize>(
-    model: &Model,
-    terms: &mut Terms,
-    c: f64,
-    term: impl Fn(usize) -> (f64, i32),
-) -> f64 {
-    let inner = Model { accumulator: Accumulator::F32, ..*model };
-    let mut total = 0.0;
-    for half in [0, 2] {
-        terms.start(total, Accumulator::F32);
-        (0..K).filter(|k| k % 4 / 2 * 2 == half).for_each(|k| terms.push(term(k)));
-        total = inner.round(terms.fused(model.fraction));
-    }
-    f64::from(total as f32 + c as f32)
-}
+/// One number for each of eight columns.
+type Columns<T> = [T; 8];
 
-/// The terms of one fused step: values and the exponents they are aligned by.
+/// The terms of one fused step of eight columns: values and the exponents they are aligned by.
 #[derive(Default)]
 struct Terms {
-    list: Vec<(f64, i32)>,
+    list: Vec<(Columns<f64>, Columns<i32>)>,
 }
 
 impl Terms {
-    fn start(&mut self, c: f64, accumulator: Accumulator) {
+    fn start(&mut self, c: Columns<f64>, accumulator: Accumulator) {
         self.list.clear();
-        self.list.push((c, exponent(c, accumulator.min_exponent()).unwrap_or(ZERO)));
+        let min = accumulator.min_exponent();
+        self.list.push((c, c.map(|c| exponent(c, min).unwrap_or(ZERO))));
     }
 
-    fn push(&mut self, term: (f64, i32)) {
+    #[inline]
+    fn push(&mut self, term: (Columns<f64>, Columns<i32>)) {
         self.list.push(term);
     }
 
-    /// The exact sum of the terms after each was truncated to a multiple of 2^(largest exponent - fraction).
-    fn fused(&self, fraction: i32) -> f64 {
-        let plain: f64 = self.list.iter().map(|term| term.0).sum();
-        if !plain.is_finite() {
-            return plain;
+    /// The exact sums of the terms after each was truncated to a multiple of 2^(largest exponent - fraction).
+    fn fused(&self, fraction: i32) -> Columns<f64> {
+        let (mut plain, mut largest) = ([0.0; 8], [ZERO; 8]);
+        for (values, exponents) in &self.list {
+            for n in 0..8 {
+                plain[n] += values[n];
+                largest[n] = largest[n].max(exponents[n]);
+            }
         }
-        let largest = self.list.iter().map(|term| term.1).max().unwrap_or(ZERO);
-        if largest <= ZERO / 2 {
-            return 0.0;
+        // No term exceeds 2^(fraction + 10), so i64 holds every sum. Infinite terms are dealt with below.
+        let scale = largest.map(|largest| power_of_two(fraction - largest));
+        let mut sums = [0i64; 8];
+        for (values, _) in &self.list {
+            for n in 0..8 {
+                sums[n] = sums[n].wrapping_add((values[n] * scale[n]) as i64);
+            }
         }
-        // Below the largest exponent plus two no term exceeds 2^(fraction + 10), so i64 holds every sum.
-        let scale = power_of_two(fraction - largest);
-        let sum: i64 = self.list.iter().map(|term| (term.0 * scale) as i64).sum();
-        sum as f64 * power_of_two(largest - fraction)
+        std::array::from_fn(|n| {
+            if !plain[n].is_finite() {
+                plain[n]
+            } else if largest[n] <= ZERO / 2 {
+                0.0
+            } else {
+                sums[n] as f64 * power_of_two(largest[n] - fraction)
+            }
+        })
     }
 }
 
@@ -256,8 +280,14 @@ mod tests {
         match Model::of(how, unit, element, Accumulator::F32) {
             None => multiply(&[a], &columns, &mut block),
             Some(model) => {
-                let exponents = Exponents::of(&[a], &columns, (element, element));
-                multiply_as(&model, &[a], &columns, &exponents, None, &mut block);
+                let operands = Aligned {
+                    a: &[a],
+                    b: &columns,
+                    a_exponents: &exponents(&[a], element),
+                    b_exponents: &exponents(&columns, element),
+                    scales: None,
+                };
+                multiply_as(&model, &operands, &mut block);
             }
         }
         f64::from(block[0][0] as f32)

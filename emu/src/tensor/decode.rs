@@ -212,13 +212,19 @@ pub(super) fn exponent(value: f64, min_exponent: i32) -> Option<i32> {
     Some(stored.max(min_exponent))
 }
 
-/// Exact widening; written without branches so that it vectorises.
+/// Exact widening; written without branches so that it vectorises, and without subnormal f32 operands, which are
+/// slow on many hosts.
 #[inline(always)]
 pub(super) fn f16_to_f32(half: u16) -> f32 {
     let half = u32::from(half);
-    let magnitude = f32::from_bits((half & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
-    let special = if half & 0x7C00 == 0x7C00 { 0x7F80_0000 } else { 0 };
-    f32::from_bits(magnitude.to_bits() | special | (half & 0x8000) << 16)
+    let (magnitude, exponent) = ((half & 0x7FFF) << 13, half & 0x7C00);
+    // Infinities and NaN move up by the difference of the biases once more.
+    let rebias = if exponent == 0x7C00 { 2 * (112 << 23) } else { 112 << 23 };
+    // A subnormal number is 2^-14 with its mantissa, less 2^-14.
+    let smallest = f32::from_bits(113 << 23);
+    let subnormal = f32::from_bits(magnitude | 113 << 23) - smallest;
+    let bits = if exponent == 0 { subnormal.to_bits() } else { magnitude + rebias };
+    f32::from_bits(bits | (half & 0x8000) << 16)
 }
 
 /// Rounds once, to nearest even; NaN becomes 0x7FFF.

@@ -68,6 +68,16 @@ impl AccumulatorLayout {
 /// One warp's rows by eight columns of sums.
 pub(super) type Block = [[f64; 8]; 16];
 
+/// One part of each lane's word: a loop of its own, because it vectorises.
+#[inline(always)]
+fn unpack_part<U: Unpack>(lanes: &[u32; 32], part: usize) -> [f32; 32] {
+    let mut values = [0.0; 32];
+    for (value, &word) in values.iter_mut().zip(lanes) {
+        *value = U::part(word, part);
+    }
+    values
+}
+
 /// Gathers A into rows of k.
 #[inline]
 pub(super) fn gather_a<U: Unpack, const K: usize>(
@@ -78,11 +88,12 @@ pub(super) fn gather_a<U: Unpack, const K: usize>(
     let step = 4 * U::PARTS;
     for (index, lanes) in registers.iter().enumerate() {
         let (row0, k0) = (index % groups * 8, index / groups * step);
-        for (row, words) in tile[row0..row0 + 8].iter_mut().zip(lanes.as_chunks::<4>().0) {
-            let out = &mut row[k0..k0 + step];
-            for (t, &word) in words.iter().enumerate() {
-                for part in 0..U::PARTS {
-                    out[t * U::PARTS + part] = f64::from(U::part(word, part));
+        for part in 0..U::PARTS {
+            let values = unpack_part::<U>(lanes, part);
+            for (row, values) in tile[row0..row0 + 8].iter_mut().zip(values.as_chunks::<4>().0) {
+                let out = &mut row[k0..k0 + step];
+                for (t, &value) in values.iter().enumerate() {
+                    out[t * U::PARTS + part] = f64::from(value);
                 }
             }
         }
@@ -94,10 +105,11 @@ pub(super) fn gather_a<U: Unpack, const K: usize>(
 pub(super) fn gather_b<U: Unpack, const K: usize>(registers: &[[u32; 32]], tile: &mut [[f64; 8]; K]) {
     let step = 4 * U::PARTS;
     for (lanes, rows) in registers.iter().zip(tile.chunks_exact_mut(step)) {
-        for (column, words) in lanes.as_chunks::<4>().0.iter().enumerate() {
-            for (t, &word) in words.iter().enumerate() {
-                for part in 0..U::PARTS {
-                    rows[t * U::PARTS + part][column] = f64::from(U::part(word, part));
+        for part in 0..U::PARTS {
+            let values = unpack_part::<U>(lanes, part);
+            for t in 0..4 {
+                for (column, to) in rows[t * U::PARTS + part].iter_mut().enumerate() {
+                    *to = f64::from(values[column * 4 + t]);
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! mma.sync: D = A * B + C by one warp (PTX ISA, mma).
 
-use super::accumulate::{Accumulation, Exponents, Model, ScaleExponents, Unit, multiply, multiply_as};
+use super::accumulate::{
+    Accumulation, Aligned, Model, ScaleExponents, Unit, exponents, multiply, multiply_as,
+};
 use super::decode::{exponent, with_unpack};
 use super::element::{Accumulator, Element, Packing, ScaleType};
 use super::error::TensorError;
@@ -162,7 +164,7 @@ impl Mma {
     ) -> Result<(), TensorError> {
         self.check_registers(a.len(), b.len(), c.len(), d.len())?;
         if self.spec.a == Element::F64 {
-            return Err(TensorError::Registers { operand: "a", found: 0, expected: self.registers().a });
+            return Err(self.wrong_width("registers of 64 bits"));
         }
         if self.spec.a == Element::B1 {
             self.execute_bits(a, b, c, d);
@@ -196,6 +198,9 @@ impl Mma {
         d: &mut [[u64; 32]],
     ) -> Result<(), TensorError> {
         self.check_registers(a.len(), b.len(), c.len(), d.len())?;
+        if self.spec.a != Element::F64 {
+            return Err(self.wrong_width("registers of 32 bits"));
+        }
         let (a_layout, b_layout, c_layout) = (self.a_layout(), self.b_layout(), self.c_layout());
         let mut a_tile = [[0.0; 16]; 16];
         let mut b_tile = [[0.0; 8]; 16];
@@ -220,6 +225,10 @@ impl Mma {
             }
         }
         Ok(())
+    }
+
+    fn wrong_width(&self, expected: &'static str) -> TensorError {
+        TensorError::Form { instruction: "mma", found: describe(&self.spec), expected }
     }
 
     fn check_registers(&self, a: usize, b: usize, c: usize, d: usize) -> Result<(), TensorError> {
@@ -260,10 +269,18 @@ impl Mma {
                 multiply(&a_tile[..rows], &b_tile, &mut block);
             }
             Some(model) => {
-                let exponents = Exponents::of(&a_tile[..rows], &b_tile, (self.spec.a, self.spec.b));
-                let scaled =
+                let a_exponents = exponents(&a_tile, self.spec.a);
+                let b_exponents = exponents(&b_tile, self.spec.b);
+                let scales =
                     scales.map(|(scales, scaling)| apply_scales(scales, scaling, &mut a_tile, &mut b_tile));
-                multiply_as(&model, &a_tile[..rows], &b_tile, &exponents, scaled.as_ref(), &mut block);
+                let operands = Aligned {
+                    a: &a_tile[..rows],
+                    b: &b_tile,
+                    a_exponents: &a_exponents,
+                    b_exponents: &b_exponents,
+                    scales: scales.as_ref(),
+                };
+                multiply_as(&model, &operands, &mut block);
             }
         }
         scatter_block(self.finish(), &block, d);
@@ -355,12 +372,12 @@ fn apply_scales<const K: usize>(
     }
     // Scales have one exponent per sixteen elements here, whatever their own group.
     let min = if scaling.kind == ScaleType::Ue4m3 { -6 } else { -127 };
-    let exponents = |scales: &[f64; 4]| {
+    let of_row = |scales: &[f64; 4]| {
         std::array::from_fn(|sixteen| exponent(scales[(sixteen * 16 / group) & 3], min).unwrap_or(min))
     };
     ScaleExponents {
-        a: std::array::from_fn(|r| exponents(&rows[r])),
-        b: std::array::from_fn(|n| exponents(&columns[n])),
+        a: std::array::from_fn(|r| of_row(&rows[r])),
+        b: std::array::from_fn(|n| of_row(&columns[n])),
     }
 }
 

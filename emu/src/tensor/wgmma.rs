@@ -3,7 +3,7 @@
 //! One warp owns 16 rows, and eight columns of its part of D have the layout of an m16n8 mma. So the work is one
 //! dense tile of A and of B per instruction, then N / 8 products of 16 rows by 8 columns for each warp.
 
-use super::accumulate::{Accumulation, Exponents, Model, Unit, multiply, multiply_as};
+use super::accumulate::{Accumulation, Aligned, Model, Unit, exponents, multiply, multiply_as};
 use super::decode::{Unpack, with_unpack};
 use super::descriptor::{Descriptor, Major};
 use super::element::{Accumulator, Element};
@@ -203,16 +203,19 @@ impl Wgmma {
         let rows = warp_rows(a.values.as_chunks::<K>().0, warp);
         let blocks = b.values.as_chunks::<8>().0.as_chunks::<K>().0;
         let model = Model::of(how, Unit::Wgmma, self.spec.a, self.spec.d);
+        let a_exponents = model.map(|_| exponents::<K, 16>(rows, self.spec.a));
         for (columns, registers) in blocks.iter().zip(d.chunks_exact_mut(self.d_layout().block_registers())) {
             let mut block: Block = [[0.0; 8]; 16];
             if scale_d {
                 gather_block(self.spec.d, registers, &mut block);
             }
-            match &model {
+            match model.as_ref().zip(a_exponents.as_ref()) {
                 None => multiply(rows, columns, &mut block),
-                Some(model) => {
-                    let exponents = Exponents::of(rows, columns, (self.spec.a, self.spec.b));
-                    multiply_as(model, rows, columns, &exponents, None, &mut block);
+                Some((model, a_exponents)) => {
+                    let b_exponents = exponents(columns, self.spec.b);
+                    let operands =
+                        Aligned { a: rows, b: columns, a_exponents, b_exponents: &b_exponents, scales: None };
+                    multiply_as(model, &operands, &mut block);
                 }
             }
             scatter_block(self.finish(), &block, registers);

@@ -218,6 +218,11 @@ fn refuses_forms_that_do_not_exist() {
     let zero = [[0; 32]; 4];
     let error = mma.execute(&zero, &zero, &zero, &mut zero.clone(), None, Accumulation::Exact).unwrap_err();
     assert_eq!(error.to_string(), "operand b has 4 registers, this form takes 2");
+    let wide = [[0; 32]; 4];
+    assert!(mma.execute_f64(&wide, &wide[..2], &wide, &mut wide.clone()).is_err());
+    let mma = Mma::new(plain(16, 16, E::F64, E::F64, To::F64)).unwrap();
+    let eight = [[0; 32]; 8];
+    assert!(mma.execute(&eight, &zero, &zero, &mut zero.clone(), None, Accumulation::Exact).is_err());
 }
 
 #[test]
