@@ -56,7 +56,13 @@ fn planted_faults_are_found_and_repaired_twins_are_clean() {
         }
     }
     let wrong: Vec<&str> = rows.iter().filter(|r| !r.holds()).map(|r| r.name.as_str()).collect();
-    assert!(wrong.is_empty(), "{} of {} are not as they should be: {}", wrong.len(), rows.len(), wrong.join(", "));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} are not as they should be: {}",
+        wrong.len(),
+        rows.len(),
+        wrong.join(", ")
+    );
 }
 
 fn row(fault: &Loaded) -> Row {
@@ -119,7 +125,8 @@ fn judge(
         });
         right |= wanted && here;
     }
-    if expected.kinds.iter().any(|k| k == "wrong_result") && !wrong_outputs(case, &outcome.tensors).is_empty() {
+    if expected.kinds.iter().any(|k| k == "wrong_result") && !wrong_outputs(case, &outcome.tensors).is_empty()
+    {
         kinds.insert("wrong_result".to_owned());
         right = true;
     }

@@ -55,7 +55,11 @@ fn check_case(ptx: &Ptx, case: &Case, seed: u64, first: &mut Option<Tensors>) ->
     if let Some(kind) = &case.fails {
         let findings = outcome.reports.iter().flat_map(|r| &r.findings);
         let found: Vec<String> = findings.map(|f| kind_name(f.kind)).collect();
-        return Ok(if found.contains(kind) { vec![] } else { vec![format!("expected {kind}, found {found:?}")] });
+        return Ok(if found.contains(kind) {
+            vec![]
+        } else {
+            vec![format!("expected {kind}, found {found:?}")]
+        });
     }
     let mut wrong = complaints(&outcome);
     if wrong.is_empty() {
@@ -107,7 +111,9 @@ fn compilers() -> Vec<PathBuf> {
 fn committed_ptx_is_what_nvrtc_makes() {
     let compilers = compilers();
     if compilers.len() < 2 {
-        println!("skipped: committed_ptx_is_what_nvrtc_makes: NVRTC is not there; `cargo xtask setup` fetches it");
+        println!(
+            "skipped: committed_ptx_is_what_nvrtc_makes: NVRTC is not there; `cargo xtask setup` fetches it"
+        );
         return;
     }
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");

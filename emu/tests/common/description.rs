@@ -171,7 +171,8 @@ pub fn load(folder: &str) -> Vec<Loaded> {
 
 fn texts_of(folder: &Path, name: &str) -> Vec<Ptx> {
     let Ok(list) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<String> = list.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        list.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.retain(|n| n.ends_with(".ptx") && n.split('.').next() == Some(name));
     names.sort();
     names

@@ -75,7 +75,11 @@ fn matmul(a: &Matrix, b: &Matrix) -> Vec<f64> {
 fn e4m3_value(code: u8) -> f64 {
     let (exponent, digits) = (i32::from(code >> 3 & 15), f64::from(code & 7));
     assert!(code & 0x7F != 0x7F, "not a number");
-    let size = if exponent == 0 { digits / 8.0 * 2f64.powi(-6) } else { (1.0 + digits / 8.0) * 2f64.powi(exponent - 7) };
+    let size = if exponent == 0 {
+        digits / 8.0 * 2f64.powi(-6)
+    } else {
+        (1.0 + digits / 8.0) * 2f64.powi(exponent - 7)
+    };
     if code >> 7 == 1 { -size } else { size }
 }
 
@@ -86,7 +90,8 @@ fn e4m3(t: &Tensor) -> Matrix {
 /// Four-bit floats, low nibble first, with a scale for each 16 of a row.
 fn nvfp4(codes: &Tensor, scales: &Tensor) -> Matrix {
     const SIZES: [f64; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
-    let value = |code: u8| if code & 8 == 0 { SIZES[usize::from(code & 7)] } else { -SIZES[usize::from(code & 7)] };
+    let value =
+        |code: u8| if code & 8 == 0 { SIZES[usize::from(code & 7)] } else { -SIZES[usize::from(code & 7)] };
     let plain = codes.bytes.iter().flat_map(|b| [value(b & 15), value(b >> 4)]);
     let values = plain.enumerate().map(|(i, x)| x * e4m3_value(scales.bytes[i / 16])).collect();
     Matrix { rows: codes.shape[0], cols: codes.shape[1] * 2, values }
@@ -104,7 +109,11 @@ fn layer_norm(x: &Matrix, gain: &[f64], shift: &[f64], eps: f64) -> Vec<f64> {
     let normal = |row: &[f64]| -> Vec<f64> {
         let mean = row.iter().sum::<f64>() / n;
         let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-        row.iter().zip(gain).zip(shift).map(|((x, g), s)| (x - mean) / (variance + eps).sqrt() * g + s).collect()
+        row.iter()
+            .zip(gain)
+            .zip(shift)
+            .map(|((x, g), s)| (x - mean) / (variance + eps).sqrt() * g + s)
+            .collect()
     };
     x.rows().flat_map(normal).collect()
 }
@@ -118,7 +127,9 @@ fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Vec<f64> {
     for head in 0..heads {
         for i in 0..length {
             let query = row(&q, head, i);
-            let score = |j| query.iter().zip(row(&k, head, j)).map(|(x, y)| x * y).sum::<f64>() / (width as f64).sqrt();
+            let score = |j| {
+                query.iter().zip(row(&k, head, j)).map(|(x, y)| x * y).sum::<f64>() / (width as f64).sqrt()
+            };
             let weights = softmax(&(0..=i).map(score).collect::<Vec<_>>());
             let values: Vec<Vec<f64>> = (0..=i).map(|j| row(&v, head, j)).collect();
             out.extend((0..width).map(|d| weights.iter().zip(&values).map(|(w, v)| w * v[d]).sum::<f64>()));
@@ -140,7 +151,8 @@ fn scale_shift_relu_pairs(x: &Tensor, scale: &Value, shift: &Value) -> Vec<f64> 
 fn collectives(x: &[u32]) -> Vec<f64> {
     let mut rows = vec![Vec::new(); 8];
     for warp in x.chunks_exact(32) {
-        let mask = |holds: &dyn Fn(u32) -> bool| (0..32).filter(|&l| holds(warp[l])).fold(0u32, |m, l| m | 1 << l);
+        let mask =
+            |holds: &dyn Fn(u32) -> bool| (0..32).filter(|&l| holds(warp[l])).fold(0u32, |m, l| m | 1 << l);
         let whole = |holds: bool| if holds { u32::MAX } else { 7 };
         for (lane, &mine) in warp.iter().enumerate() {
             let any = u32::from(warp.contains(&77)) * 2;
@@ -196,7 +208,8 @@ fn gated_delta(of: &[&Tensor], chunk: usize) -> GatedDelta {
         let row = |t: usize| (b * length + t) * heads + h;
         let mut state = vec![0.0; width * depth];
         for c in 0..chunks {
-            out.states[((b * chunks + c) * heads + h) * width * depth..][..width * depth].copy_from_slice(&state);
+            out.states[((b * chunks + c) * heads + h) * width * depth..][..width * depth]
+                .copy_from_slice(&state);
             let (first, end) = (c * chunk, ((c + 1) * chunk).min(length));
             let last = g[row(end - 1)];
             let mut next: Vec<f64> = state.iter().map(|s| s * last.exp2()).collect();

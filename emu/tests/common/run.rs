@@ -29,7 +29,7 @@ pub fn options(seed: u64) -> EmulatorOptions {
 /// Runs all steps; stops after a launch that did not complete. The error is what the emulator refused.
 pub fn run(ptx: &Ptx, case: &Case, options: EmulatorOptions) -> Result<Outcome, String> {
     let mut emulator = Emulator::new(options);
-    let module = emulator.load(&ptx.text).map_err(|e| e.to_string())?;
+    let module = emulator.load(&ptx.text).map_err(|e| refusal(&e.to_string()))?;
     let mut device = Device { emulator, module, buffers: BTreeMap::new(), tensors: Tensors::new() };
     for (name, input) in &case.inputs {
         device.put(name, input.tensor())?;
@@ -50,6 +50,14 @@ pub fn run(ptx: &Ptx, case: &Case, options: EmulatorOptions) -> Result<Outcome, 
         }
     }
     Ok(Outcome { reports, tensors: device.results()? })
+}
+
+/// The first lines of an error that may name every instruction of a text.
+fn refusal(error: &str) -> String {
+    let lines: Vec<&str> = error.lines().collect();
+    let more = lines.len().saturating_sub(3);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{}{more}", lines[..lines.len().min(3)].join("; "))
 }
 
 impl Device {
@@ -80,7 +88,9 @@ impl Device {
     fn argument(&mut self, arg: &Arg) -> Result<exec::Arg, String> {
         Ok(match arg {
             Arg::Tensor(name) => exec::Arg::Buffer(self.buffers[name]),
-            Arg::Zeros { zeros, dtype, shape } => exec::Arg::Buffer(self.put(zeros, Tensor::zeros(*dtype, shape))?),
+            Arg::Zeros { zeros, dtype, shape } => {
+                exec::Arg::Buffer(self.put(zeros, Tensor::zeros(*dtype, shape))?)
+            }
             Arg::U32(x) => exec::Arg::U32(*x),
             Arg::I32(x) => exec::Arg::I32(*x),
             Arg::U64(x) => exec::Arg::U64(*x),
@@ -116,7 +126,12 @@ fn wrong_output(output: &Output, inputs: &Tensors, got: &Tensor) -> Option<Strin
     let wanted = reference(&output.reference, &output.params, &of);
     let got = got.values();
     if got.len() != wanted.len() {
-        return Some(format!("`{}` has {} elements, its reference {}", output.tensor, got.len(), wanted.len()));
+        return Some(format!(
+            "`{}` has {} elements, its reference {}",
+            output.tensor,
+            got.len(),
+            wanted.len()
+        ));
     }
     let bad = |(g, w): (&f64, &f64)| !((g - w).abs() <= output.abs + output.rel * w.abs());
     let wrong: Vec<usize> = (0..got.len()).filter(|&i| bad((&got[i], &wanted[i]))).collect();
@@ -134,8 +149,12 @@ fn wrong_output(output: &Output, inputs: &Tensors, got: &Tensor) -> Option<Strin
 /// Findings that are worse than a note, as lines.
 pub fn complaints(outcome: &Outcome) -> Vec<String> {
     let reports = outcome.reports.iter();
-    let mut lines: Vec<String> =
-        reports.clone().flat_map(|r| &r.findings).filter(|f| f.severity > exec::Severity::Note).map(|f| f.to_string()).collect();
+    let mut lines: Vec<String> = reports
+        .clone()
+        .flat_map(|r| &r.findings)
+        .filter(|f| f.severity > exec::Severity::Note)
+        .map(|f| f.to_string())
+        .collect();
     if lines.is_empty() && reports.clone().any(|r| !r.completed) {
         lines.push("a launch did not complete, and nothing says why".to_owned());
     }

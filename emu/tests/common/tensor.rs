@@ -139,14 +139,22 @@ impl Input {
             Fill::Uniform { low, high, .. } => {
                 low + (high - low) * ((splitmix64(&mut state) >> 11) as f64 / (1u64 << 53) as f64)
             }
-            Fill::Integers { low, high, .. } => (low + (splitmix64(&mut state) % (high - low + 1) as u64) as i64) as f64,
+            Fill::Integers { low, high, .. } => {
+                (low + (splitmix64(&mut state) % (high - low + 1) as u64) as i64) as f64
+            }
             Fill::Bits { mask, .. } => (splitmix64(&mut state) as u8 & mask).into(),
             Fill::Range { start, step } => start + step * i as f64,
             Fill::Value(x) => x,
             Fill::Undefined => 0.0,
         };
-        let bytes = (0..self.shape.iter().product()).map(element).flat_map(|x| self.dtype.encode(x)).collect();
-        Tensor { dtype: self.dtype, shape: self.shape.clone(), bytes, defined: !matches!(self.fill, Fill::Undefined) }
+        let bytes =
+            (0..self.shape.iter().product()).map(element).flat_map(|x| self.dtype.encode(x)).collect();
+        Tensor {
+            dtype: self.dtype,
+            shape: self.shape.clone(),
+            bytes,
+            defined: !matches!(self.fill, Fill::Undefined),
+        }
     }
 }
 

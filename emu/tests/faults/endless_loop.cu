@@ -7,7 +7,7 @@ KERNEL endless_loop(u32* flag, u32* y) {
 #endif
   if (threadIdx.x == 0) {
     u32 set = 0, turns = 0;
-    while (!set) {
+    while (!set) {  // FAULT
       asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(set) : "l"(flag) : "memory");  // FAULT
       ++turns;  // FAULT
     }
