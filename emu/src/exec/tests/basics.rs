@@ -5,7 +5,12 @@ use super::*;
 #[test]
 fn a_thread_doubles_its_word() {
     let data: Vec<u32> = (0..32).map(|i| i * 7 + 1).collect();
-    let out = one_warp("sm_80", "", "ld.global.u32 %r2, [%rd3];\nshl.b32 %r2, %r2, 1;\nst.global.u32 [%rd3], %r2;", &data);
+    let out = one_warp(
+        "sm_80",
+        "",
+        "ld.global.u32 %r2, [%rd3];\nshl.b32 %r2, %r2, 1;\nst.global.u32 [%rd3], %r2;",
+        &data,
+    );
     assert_eq!(out, data.iter().map(|v| v * 2).collect::<Vec<_>>());
 }
 

@@ -18,7 +18,10 @@ pub(crate) fn module(target: &str, text: &str) -> String {
 pub(crate) fn kernel(target: &str, registers: &str, body: &str) -> String {
     let head = ".reg .b64 %rd<40>;\n.reg .b32 %r<60>;\n.reg .b16 %h<20>;\n.reg .pred %p<20>;\n.reg .f64 %fd<10>;\n.reg .f32 %f<20>;";
     let start = "ld.param.u64 %rd1, [p];\nmov.u32 %r1, %tid.x;";
-    module(target, &format!(".visible .entry k(.param .u64 p)\n{{\n{head}\n{registers}\n{start}\n{body}\nret;\n}}"))
+    module(
+        target,
+        &format!(".visible .entry k(.param .u64 p)\n{{\n{head}\n{registers}\n{start}\n{body}\nret;\n}}"),
+    )
 }
 
 /// Runs `k` on `count` words that are all written, and gives them back with the report.
