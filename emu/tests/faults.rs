@@ -125,7 +125,8 @@ fn judge(
         });
         right |= wanted && here;
     }
-    if expected.kinds.iter().any(|k| k == "wrong_result") && !wrong_outputs(case, &outcome.tensors).is_empty()
+    if expected.kinds.iter().any(|k| k == "wrong_result")
+        && !wrong_outputs(case, &outcome.tensors, true).is_empty()
     {
         kinds.insert("wrong_result".to_owned());
         right = true;
@@ -143,7 +144,7 @@ fn twin(ptx: &Ptx, case: &Case) -> Vec<String> {
         };
         let mut wrong = complaints(&outcome);
         if wrong.is_empty() {
-            wrong.extend(wrong_outputs(case, &outcome.tensors));
+            wrong.extend(wrong_outputs(case, &outcome.tensors, true));
         }
         let before = first.get_or_insert_with(|| outcome.tensors.clone());
         if wrong.is_empty() && *before != outcome.tensors {

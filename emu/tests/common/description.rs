@@ -128,6 +128,8 @@ pub struct Output {
     pub params: Value,
     pub abs: f64,
     pub rel: f64,
+    /// `abs` where the sums are those of the target's tensor cores, which may keep few bits.
+    pub abs_of_hardware: Option<f64>,
 }
 
 /// A description and the PTX files that belong to it.
