@@ -242,14 +242,10 @@ impl<'a> Cx<'a> {
             cta.live_warps -= 1;
             let expected = cta.live_warps * 32;
             cta.barriers.iter_mut().for_each(|b| b.warp_ended(expected));
-            if cta.live_warps == 0
-                && let Some(watched) = cta.watched
-            {
-                let mut watch = self.run.watch();
-                watch.detector.end_cta(watched);
-                if watch.detector.any() {
-                    self.run.drain(&mut watch);
-                }
+            crate::isa::warp_ended(self);
+            if expected == 0 {
+                super::transfer::cta_ended(self);
+                self.end_watching();
             }
         }
         if self.group.mask == 0 {
@@ -257,6 +253,17 @@ impl<'a> Cx<'a> {
         }
         self.group.pc += 1;
         Flow::Reload
+    }
+
+    /// The CTA is over: the detector forgets its threads.
+    fn end_watching(&mut self) {
+        if let Some(watched) = self.cluster.ctas[self.rank() as usize].watched {
+            let mut watch = self.run.watch();
+            watch.detector.end_cta(watched);
+            if watch.detector.any() {
+                self.run.drain(&mut watch);
+            }
+        }
     }
 
     /// Puts an operation under way for lanes of the running group.
@@ -295,12 +302,14 @@ impl<'a> Cx<'a> {
     }
 
     fn waited(&mut self, done: Vec<Pending>) -> Flow {
-        let joined: Vec<(AsyncId, u32)> = done.iter().filter_map(|p| Some((p.watched?, p.mask))).collect();
+        let part = |p: &Pending| if p.kind == Kind::BulkRead { AsyncPart::Reads } else { AsyncPart::All };
+        let joined: Vec<(AsyncId, u32, AsyncPart)> =
+            done.iter().filter_map(|p| Some((p.watched?, p.mask, part(p)))).collect();
         if !perform(self.run, self.program, self.cluster, done) {
             return Flow::Abort;
         }
-        for (id, lanes) in joined {
-            self.tell(lanes, |detector, who| detector.join_lanes(id, AsyncPart::All, who));
+        for (id, lanes, part) in joined {
+            self.tell(lanes, |detector, who| detector.join_lanes(id, part, who));
         }
         Flow::Next
     }
