@@ -118,6 +118,8 @@ pub struct Emulator {
     const_end: u64,
     pub(crate) modules: Vec<Loaded>,
     pub(crate) heap: Option<BufferId>,
+    /// Written bytes of buffers that began without values.
+    pub(crate) written: HashMap<u32, crate::shadow::Defined>,
 }
 
 impl Emulator {
@@ -130,6 +132,7 @@ impl Emulator {
             const_end: CONST_FIRST,
             modules: Vec::new(),
             heap: None,
+            written: HashMap::new(),
         }
     }
 

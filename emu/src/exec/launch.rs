@@ -160,11 +160,22 @@ impl Emulator {
             stop: AtomicBool::new(false),
             executed: AtomicU64::new(0),
             locks: (0..64).map(|_| Mutex::new(())).collect(),
-            watch: Mutex::default(),
+            watch: Mutex::new(self.watch(checks)),
             program,
         };
         let counting = run_all(&run);
-        Ok(report(run, counting))
+        let watch = std::mem::take(&mut *run.watch());
+        let report = report(run, counting);
+        self.written = watch.defined;
+        Ok(report)
+    }
+
+    /// What the checks of a launch begin with: what earlier launches wrote.
+    fn watch(&self, checks: super::Checks) -> super::watch::Watch {
+        let options = crate::shadow::Options { strict: checks.strict, ..Default::default() };
+        let mut detector = crate::shadow::Detector::new(options);
+        detector.start_grid();
+        super::watch::Watch { detector, defined: self.written.clone() }
     }
 
     fn parameters(&self, program: &Program, args: &[Arg]) -> Result<Vec<u32>, LaunchError> {

@@ -93,6 +93,10 @@ pub struct Cta {
     pub rank: u32,
     /// Shared memory from address 0.
     pub shared: Vec<u32>,
+    /// Bytes of shared memory that were written.
+    pub shared_defined: crate::shadow::Defined,
+    /// Its name to the race detector, where there is one.
+    pub watched: Option<crate::shadow::CtaId>,
     /// Its barriers.
     pub barriers: Vec<Barrier>,
     /// Warps that have not ended.
@@ -166,6 +170,11 @@ impl Cluster {
             cta.rank = rank;
             cta.shared.clear();
             cta.shared.resize((run.shared_bytes as usize).div_ceil(4), 0);
+            cta.shared_defined.reset(if run.checks.definedness { run.shared_bytes.into() } else { 0 });
+            let linear = cta.id[0] + run.grid[0] * (cta.id[1] + run.grid[1] * cta.id[2]);
+            cta.watched = run.checks.races.then(|| {
+                run.watch().detector.start_cta(linear, index as u32, rank, per, run.shared_bytes)
+            });
             cta.barriers.clear();
             cta.barriers.resize(16, Barrier::default());
             cta.live_warps = per;

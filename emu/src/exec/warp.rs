@@ -104,7 +104,9 @@ pub struct Warp {
     /// Top of local memory by lane.
     pub local_top: Vec<u32>,
     /// Written bits of local memory by lane, one a byte; only kept where definedness is checked.
-    pub local_defined: Vec<Vec<u32>>,
+    pub local_defined: Vec<crate::shadow::Defined>,
+    /// Scratch room for what lanes load and store.
+    pub rows: Vec<[u32; 32]>,
     /// Instructions executed.
     pub clock: u64,
     /// Turns it had.
@@ -130,8 +132,8 @@ impl Warp {
         self.carry = 0;
         self.local.resize_with(32, Vec::new);
         self.local.iter_mut().for_each(Vec::clear);
-        self.local_defined.resize_with(32, Vec::new);
-        self.local_defined.iter_mut().for_each(Vec::clear);
+        self.local_defined.resize_with(32, Default::default);
+        self.local_defined.iter_mut().for_each(|d| d.reset(0));
         self.local_top.clear();
         self.local_top.resize(32, super::space::LOCAL_FIRST + code.local_bytes);
         self.clock = 0;

@@ -1,8 +1,8 @@
 //! Forms of instructions: the table that decoding matches against and that the coverage page prints.
 //!
 //! A pattern is an opcode and groups of words: `add.[rn,rz,rm,rp].[ftz].[sat].f32`. A bare word must be there, `{a,b}`
-//! takes exactly one of its words, `[a,b]` at most one. A word that ends in `*` stands for all that begin so. Words
-//! match as a set: the instruction may have them in another order than the pattern (ptx.md 4.1).
+//! takes exactly one of its words, `[a,b]` at most one. A word that ends in `*` stands for all that begin so,
+//! and `**` for any number of words. Words match as a set: the instruction may have them in another order than the pattern (ptx.md 4.1).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -161,7 +161,7 @@ impl Pattern {
         let mut used = vec![false; self.groups.len()];
         for word in words {
             match self.groups.iter().enumerate().position(|(i, g)| !used[i] && g.takes(word)) {
-                Some(i) => used[i] = true,
+                Some(i) => used[i] = !self.groups[i].words.contains(&"**"),
                 None => return Fit::Unknown(word),
             }
         }
