@@ -8,6 +8,7 @@ use super::global::Miss;
 use super::report::{FindingKind, Severity};
 use super::space::{LOCAL_BITS, LOCAL_FIRST, MemSpace, SHARED_BITS, SHARED_FIRST, classify};
 use super::words::{Words, WordsMut};
+use crate::count::Access;
 use crate::isa::{Base, Class, Flow, Inst, Slot};
 use crate::shadow;
 
@@ -277,7 +278,7 @@ impl<'a> Cx<'a> {
 
     fn count_global(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
         if let Some(counting) = &mut self.cluster.counting {
-            counting.global(i.site, addresses, mask, request.bytes);
+            counting.global(i.site, counted(request), addresses, mask, request.bytes);
         }
     }
 
@@ -472,6 +473,15 @@ impl<'a> Cx<'a> {
         if self.run.checks.definedness {
             self.set_defined(class, slot, defined, mask);
         }
+    }
+}
+
+/// What the counters call the access.
+fn counted(request: &Request) -> Access {
+    match request.access.kind {
+        shadow::Kind::Read => Access::Read,
+        shadow::Kind::Write => Access::Write,
+        shadow::Kind::Atomic | shadow::Kind::Reduce => Access::Atomic,
     }
 }
 
