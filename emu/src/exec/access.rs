@@ -85,7 +85,7 @@ impl<'a> Cx<'a> {
         self.each_space(i, request, addresses, mask, |cx, space, inner, part| {
             let done = match space {
                 MemSpace::Global => cx.load_global(i, request, inner, part, rows),
-                MemSpace::Shared => cx.load_shared(request, inner, part, rows),
+                MemSpace::Shared => cx.load_shared(i, request, inner, part, rows),
                 MemSpace::Local => cx.load_local(request, inner, part, rows),
                 MemSpace::Const => load_flat(cx.run.consts, "constant memory", request, inner, part, rows),
                 _ => load_flat(&cx.run.params, "the kernel's parameters", request, inner, part, rows),
@@ -108,7 +108,7 @@ impl<'a> Cx<'a> {
     ) -> Result<(), Flow> {
         self.each_space(i, request, addresses, mask, |cx, space, inner, part| match space {
             MemSpace::Global => cx.store_global(i, request, inner, part, rows),
-            MemSpace::Shared => cx.store_shared(request, inner, part, rows, defined),
+            MemSpace::Shared => cx.store_shared(i, request, inner, part, rows, defined),
             MemSpace::Local => cx.store_local(request, inner, part, rows, defined),
             MemSpace::Const => Err(read_only(inner, part, "constant memory")),
             _ => Err(read_only(inner, part, "the kernel's parameters")),
@@ -184,6 +184,93 @@ impl<'a> Cx<'a> {
     /// Reports a fault of a family's own address check.
     pub fn bad_address(&mut self, i: &Inst, kind: FindingKind, lane: usize, message: String, address: u64) -> Flow {
         self.fault(i, Fault { kind, message, lane, address, buffer: None })
+    }
+
+    /// Checks addresses of an operation that reads and writes in one, and tells the checks of it.
+    pub fn touch(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        space: MemSpace,
+        addresses: &[u64; 32],
+        mask: u32,
+    ) -> Result<(), Flow> {
+        let result = match space {
+            MemSpace::Shared => self.check_shared(request.bytes, addresses, mask),
+            _ => self.check_global(request.bytes, addresses, mask),
+        };
+        result.map_err(|fault| self.fault(i, fault))?;
+        if space == MemSpace::Shared {
+            self.count_shared(i, request, addresses, mask);
+            self.watch_races(shadow::Space::Shared, request, addresses, mask);
+            if self.run.checks.definedness {
+                for lane in lanes(mask) {
+                    let (rank, offset) = split_shared(addresses[lane]);
+                    self.check_written(i, self.cluster.ctas[rank].shared_defined.all(offset, request.bytes), lane, addresses[lane]);
+                    self.cluster.ctas[rank].shared_defined.define(offset, request.bytes);
+                }
+            }
+        } else {
+            self.count_global(i, request, addresses, mask);
+            let defined = self.watch_global(request, addresses, mask, u32::MAX);
+            for lane in lanes(mask & !defined) {
+                self.check_written(i, false, lane, addresses[lane]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks addresses and tells nobody: for operations that access later.
+    pub fn check(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) -> Result<(), Flow> {
+        let result = match request.space {
+            MemSpace::Shared => self.check_shared(request.bytes, addresses, mask),
+            _ => self.check_global(request.bytes, addresses, mask),
+        };
+        if result.is_ok() {
+            match request.space {
+                MemSpace::Shared => self.count_shared(i, request, addresses, mask),
+                _ => self.count_global(i, request, addresses, mask),
+            }
+        }
+        result.map_err(|fault| self.fault(i, fault))
+    }
+
+    /// Checks global addresses of which each lane reads its own number of bytes, aligned to the request's.
+    pub fn check_source(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        addresses: &[u64; 32],
+        bytes: &[u32; 32],
+        mask: u32,
+    ) -> Result<(), Flow> {
+        self.count_global(i, request, addresses, mask);
+        for lane in lanes(mask) {
+            let (address, size) = (addresses[lane], bytes[lane]);
+            let mut result = check_aligned(address, request.bytes, lane);
+            if result.is_ok() && self.run.global.find(address, size.into()).is_none() {
+                result = Err(self.no_buffer(address, size, lane, "copied"));
+            }
+            result.map_err(|fault| self.fault(i, fault))?;
+        }
+        Ok(())
+    }
+
+    fn check_written(&mut self, i: &Inst, written: bool, lane: usize, address: u64) {
+        if !written {
+            let message = "an atomic operation on bytes that nobody wrote".to_owned();
+            self.report_at(i.site, FindingKind::Uninitialised, Severity::Error, lane, message, Some(address), None);
+        }
+    }
+
+    fn check_global(&self, bytes: u32, addresses: &[u64; 32], mask: u32) -> Result<(), Fault> {
+        for lane in lanes(mask) {
+            check_aligned(addresses[lane], bytes, lane)?;
+            if self.run.global.find(addresses[lane], bytes.into()).is_none() {
+                return Err(self.no_buffer(addresses[lane], bytes, lane, "accessed"));
+            }
+        }
+        Ok(())
     }
 
     // Global.
@@ -299,8 +386,16 @@ impl<'a> Cx<'a> {
 
     // Shared.
 
-    fn load_shared(&mut self, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Fault> {
+    fn load_shared(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+        rows: &mut Rows,
+    ) -> Result<u32, Fault> {
         self.check_shared(request.bytes, addresses, mask)?;
+        self.count_shared(i, request, addresses, mask);
         let mut left = mask;
         while left != 0 {
             let (rank, part, offsets) = of_one_cta(addresses, left);
@@ -320,8 +415,15 @@ impl<'a> Cx<'a> {
         Ok(defined)
     }
 
+    fn count_shared(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
+        if let Some(counting) = &mut self.cluster.counting {
+            counting.shared(i.site, addresses, mask, request.bytes);
+        }
+    }
+
     fn store_shared(
         &mut self,
+        i: &Inst,
         request: &Request,
         addresses: &[u64; 32],
         mask: u32,
@@ -329,6 +431,7 @@ impl<'a> Cx<'a> {
         defined: u32,
     ) -> Result<(), Fault> {
         self.check_shared(request.bytes, addresses, mask)?;
+        self.count_shared(i, request, addresses, mask);
         self.watch_races(shadow::Space::Shared, request, addresses, mask);
         let mut left = mask;
         while left != 0 {

@@ -23,6 +23,7 @@ use super::rng::Rng;
 use super::state::{Cta, Run};
 use crate::count::Counting;
 use crate::isa::Program;
+use crate::shadow::AsyncId;
 
 /// Which of the mechanisms that have groups of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,8 +99,12 @@ pub struct Pending {
     pub rank: u32,
     /// The issuing warp in its CTA.
     pub warp: u32,
-    /// Lanes it is for.
+    /// Lanes it is for that have not waited for it.
     pub mask: u32,
+    /// Lanes for which it has not taken effect.
+    pub todo: u32,
+    /// Its name to the race detector.
+    pub watched: Option<AsyncId>,
     group: Option<u64>,
     due: u64,
     sequence: u64,
@@ -146,7 +151,15 @@ pub struct Issuer {
 
 impl AsyncOps {
     /// Puts an operation under way.
-    pub fn issue(&mut self, who: Issuer, op: Arc<dyn Operation>, ordered: bool, clock: u64, rng: &mut Rng) {
+    pub fn issue(
+        &mut self,
+        who: Issuer,
+        op: Arc<dyn Operation>,
+        watched: Option<AsyncId>,
+        ordered: bool,
+        clock: u64,
+        rng: &mut Rng,
+    ) {
         let due = match rng.below(4) {
             0 => clock,
             1 => clock + rng.below(256),
@@ -156,16 +169,17 @@ impl AsyncOps {
         let Issuer { kind, site, rank, warp, mask } = who;
         let sequence = self.sequence;
         self.sequence += 1;
-        self.earliest = if self.list.is_empty() { due } else { self.earliest.min(due) };
-        self.list.push(Pending { op, kind, site, rank, warp, mask, group: None, due, sequence, ordered });
+        self.earliest = if self.is_empty() { due } else { self.earliest.min(due) };
+        let todo = mask;
+        self.list.push(Pending { op, kind, site, rank, warp, mask, todo, watched, group: None, due, sequence, ordered });
     }
 
-    /// Whether nothing is under way.
+    /// Whether everything has taken effect.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.iter().all(|p| p.todo == 0)
     }
 
-    /// What is under way.
+    /// What has not taken effect or was not waited for.
     pub fn iter(&self) -> impl Iterator<Item = &Pending> {
         self.list.iter()
     }
@@ -196,7 +210,8 @@ impl AsyncOps {
                 let number = numbers[closing.trailing_zeros() as usize];
                 let same = super::lanes(closing).filter(|l| numbers[*l] == number).fold(0, |m, l| m | 1 << l);
                 closing &= !same;
-                parts.push(Pending { mask: same, group: Some(number), ..p.clone() });
+                parts.push(Pending { mask: same, todo: p.todo & same, group: Some(number), ..p.clone() });
+                p.todo &= !same;
             }
         }
         self.list.retain(|p| p.mask != 0);
@@ -226,8 +241,9 @@ impl AsyncOps {
         for p in &mut self.list {
             let mask = lanes(p);
             if mask != 0 {
-                taken.push(Pending { mask, ..p.clone() });
+                taken.push(Pending { mask, todo: p.todo & mask, ..p.clone() });
                 p.mask &= !mask;
+                p.todo &= !mask;
             }
         }
         self.list.retain(|p| p.mask != 0);
@@ -240,27 +256,31 @@ impl AsyncOps {
             return Vec::new();
         }
         let mut taken = Vec::new();
-        while let Some(i) = self.list.iter().position(|p| p.due <= clock) {
+        while let Some(i) = self.list.iter().position(|p| p.todo != 0 && p.due <= clock) {
             self.take_with_earlier(i, &mut taken);
         }
-        self.earliest = self.list.iter().map(|p| p.due).min().unwrap_or(u64::MAX);
+        self.tidy();
+        self.earliest = self.list.iter().filter(|p| p.todo != 0).map(|p| p.due).min().unwrap_or(u64::MAX);
         taken
     }
 
     /// Takes out one that the seed draws, after what must come before it.
     pub fn take_one(&mut self, rng: &mut Rng) -> Vec<Pending> {
         let mut taken = Vec::new();
-        if !self.list.is_empty() {
-            let i = rng.below(self.list.len() as u64) as usize;
-            self.take_with_earlier(i, &mut taken);
+        let open: Vec<usize> = (0..self.list.len()).filter(|i| self.list[*i].todo != 0).collect();
+        if !open.is_empty() {
+            self.take_with_earlier(open[rng.below(open.len() as u64) as usize], &mut taken);
+            self.tidy();
         }
         taken
     }
 
     fn take_with_earlier(&mut self, index: usize, taken: &mut Vec<Pending>) {
-        let p = self.list.remove(index);
+        let p = self.list[index].clone();
+        self.list[index].todo = 0;
         let before = |q: &Pending| {
-            q.kind == p.kind && q.rank == p.rank && q.warp == p.warp && q.mask & p.mask != 0
+            let lanes = q.kind == p.kind && q.rank == p.rank && q.warp == p.warp && q.todo & p.mask != 0;
+            lanes
                 && match (q.group, p.group) {
                     _ if p.ordered || q.ordered => q.sequence < p.sequence,
                     (Some(q), Some(p)) => q < p,
@@ -272,6 +292,11 @@ impl AsyncOps {
             self.take_with_earlier(i, taken);
         }
         taken.push(p);
+    }
+
+    /// Forgets what nobody waits for by groups.
+    fn tidy(&mut self) {
+        self.list.retain(|p| p.todo != 0 || !matches!(p.kind, Kind::Mbarrier | Kind::Store));
     }
 }
 
@@ -288,7 +313,7 @@ mod tests {
 
     fn issue(ops: &mut AsyncOps, rng: &mut Rng, site: u32, mask: u32) {
         let who = Issuer { kind: Kind::Copy, site, rank: 0, warp: 0, mask };
-        ops.issue(who, Arc::new(Nothing), false, 0, rng);
+        ops.issue(who, Arc::new(Nothing), None, false, 0, rng);
     }
 
     #[test]

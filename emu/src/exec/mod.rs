@@ -38,3 +38,6 @@ pub use options::{Accumulation, Checks, EmulatorOptions};
 pub use report::{Finding, FindingKind, Report, Severity};
 pub use space::SHARED_FIRST;
 pub use state::{Cluster, Cta, Run};
+
+#[cfg(test)]
+mod tests;

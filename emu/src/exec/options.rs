@@ -1,5 +1,7 @@
 //! How an emulator runs.
 
+pub use crate::tensor::Accumulation;
+
 /// What a launch checks beyond addresses, which are always checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checks {
@@ -21,16 +23,6 @@ impl Checks {
     pub fn any(self) -> bool {
         self.definedness || self.races
     }
-}
-
-/// How tensor instructions add up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Accumulation {
-    /// Products exact, the sum of one instruction in f64, one rounding.
-    #[default]
-    Exact,
-    /// As the tensor cores of an architecture number do: 80, 89, 90 or 100 (ptx.md 6.2).
-    Hardware(u32),
 }
 
 /// Options.

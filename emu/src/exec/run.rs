@@ -8,6 +8,7 @@ use super::group::{Exchange, Group, State, Ticket};
 use super::report::{FindingKind, Severity};
 use super::warp::Join;
 use crate::isa::{Flow, Inst, NO_GUARD, Program};
+use crate::shadow::{AsyncId, AsyncPart};
 
 /// Why a group stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +166,25 @@ impl<'a> Cx<'a> {
         Some(if changed { Flow::Again } else { Flow::Wait })
     }
 
+    /// Takes into the group what waits at the same instruction for lanes of `wanted`.
+    pub fn join_here(&mut self, wanted: u32) -> Option<Flow> {
+        let (pc, frame) = (self.group.pc, self.group.frame);
+        let mut changed = None;
+        let open = |t: &Ticket| match t {
+            Ticket::None => true,
+            Ticket::Exchange(e) => !e.complete,
+            _ => false,
+        };
+        while let Some(i) = self.warp.groups.iter().position(|g| {
+            g.pc == pc && g.frame == frame && g.mask & wanted != 0 && open(&g.ticket) && g.state != State::Parked
+        }) {
+            let other = self.warp.groups.swap_remove(i);
+            self.warp.merge(&mut self.group, other);
+            changed = Some(Flow::Reload);
+        }
+        changed
+    }
+
     /// Exchanges values between lanes that may stand at different instructions: each lane of `members` that has not
     /// ended must bring a value under the same key. `None` while lanes are missing.
     pub fn exchange(&mut self, key: u64, members: u32, mask: u32, values: &[u64; 32]) -> Option<Exchange> {
@@ -218,10 +238,18 @@ impl<'a> Cx<'a> {
     }
 
     /// Puts an operation under way for lanes of the running group.
-    pub fn issue(&mut self, inst: &Inst, kind: Kind, mask: u32, op: std::sync::Arc<dyn Operation>, ordered: bool) {
+    pub fn issue(
+        &mut self,
+        inst: &Inst,
+        kind: Kind,
+        mask: u32,
+        op: std::sync::Arc<dyn Operation>,
+        watched: Option<AsyncId>,
+        ordered: bool,
+    ) {
         let who = Issuer { kind, site: inst.site, rank: self.rank(), warp: self.warp.id, mask };
         let cluster = &mut *self.cluster;
-        cluster.pending.issue(who, op, ordered, cluster.clock, &mut cluster.rng);
+        cluster.pending.issue(who, op, watched, ordered, cluster.clock, &mut cluster.rng);
     }
 
     /// Closes a group of asynchronous operations for lanes of the running group.
@@ -234,7 +262,35 @@ impl<'a> Cx<'a> {
     pub fn wait_groups(&mut self, kind: Kind, mask: u32, allowed: u64) -> Flow {
         let (rank, warp) = (self.rank(), self.warp.id);
         let done = self.cluster.pending.wait(kind, rank, warp, mask, allowed);
-        if perform(self.run, self.program, self.cluster, done) { Flow::Next } else { Flow::Abort }
+        self.waited(done)
+    }
+
+    /// Lets all operations of a kind that the lanes issued take effect now.
+    pub fn wait_all(&mut self, kind: Kind, mask: u32) -> Flow {
+        let (rank, warp) = (self.rank(), self.warp.id);
+        let done = self.cluster.pending.wait_all(kind, rank, warp, mask);
+        self.waited(done)
+    }
+
+    fn waited(&mut self, done: Vec<Pending>) -> Flow {
+        let joined: Vec<(AsyncId, u32)> = done.iter().filter_map(|p| Some((p.watched?, p.mask))).collect();
+        if !perform(self.run, self.program, self.cluster, done) {
+            return Flow::Abort;
+        }
+        for (id, lanes) in joined {
+            self.tell(lanes, |detector, who| detector.join_lanes(id, AsyncPart::All, who));
+        }
+        Flow::Next
+    }
+
+    /// Brings all lanes of the warp together where all 32 must take part; says so where lanes have ended.
+    pub fn whole_warp(&mut self, inst: &Inst, mask: u32) -> Option<Flow> {
+        let live = self.warp.live();
+        let flow = self.gather(inst, live, mask);
+        if flow.is_none() && live != u32::MAX {
+            self.missing(inst, !live, mask);
+        }
+        flow
     }
 
     /// Says once that lanes are missing where all must take part.
@@ -252,7 +308,7 @@ pub(crate) fn perform(
     cluster: &mut super::Cluster,
     list: Vec<Pending>,
 ) -> bool {
-    for pending in list {
+    for pending in list.into_iter().filter(|p| p.todo != 0) {
         let mut cx = AsyncCx {
             run,
             program,
@@ -264,7 +320,7 @@ pub(crate) fn perform(
             rank: pending.rank,
             warp: pending.warp,
         };
-        if !pending.op.perform(&mut cx, pending.mask) {
+        if !pending.op.perform(&mut cx, pending.todo) {
             run.stop.store(true, Relaxed);
             return false;
         }

@@ -7,7 +7,7 @@ use super::access::Request;
 use super::cx::{Cx, lanes, place_of};
 use super::report::{Finding, FindingKind, Severity, ThreadId};
 use super::state::{Run, split_index};
-use crate::shadow::{self, CtaId, Defined, Detector, Lanes};
+use crate::shadow::{self, AsyncId, AsyncKind, CtaId, Defined, Detector, Lanes};
 
 /// State of the checks of a launch.
 #[derive(Debug, Default)]
@@ -114,6 +114,18 @@ impl Cx<'_> {
                 self.run.drain(&mut watch);
             }
         }
+    }
+
+    /// Gives an asynchronous operation of lanes a name to the detector, and tells what it accesses.
+    pub fn fork(&self, mask: u32, kind: AsyncKind, f: impl FnOnce(&mut Detector, AsyncId)) -> Option<AsyncId> {
+        let who = self.who(mask)?;
+        let mut watch = self.run.watch();
+        let id = watch.detector.fork(&[who], kind);
+        f(&mut watch.detector, id);
+        if watch.detector.any() {
+            self.run.drain(&mut watch);
+        }
+        Some(id)
     }
 
     /// Tells the detector of an access.

@@ -9,7 +9,7 @@ use crate::num::int::{b32, b64};
 use crate::ptx::Type;
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("popc.{b32,b64}", 50),
     form("clz.{b32,b64}", 50),
     form("brev.{b32,b64}", 50),
@@ -25,7 +25,7 @@ pub const FORMS: &[Form] = &[
 const WORD: Type = Type::B(32);
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let ty = dec.ty()?;
     let long = ty.bits() == 64;
     let signed = matches!(ty, Type::S(_));

@@ -9,7 +9,7 @@ use crate::num::{Compare, bf16, f16, f32, f64};
 use crate::ptx::{Operand, Type};
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("setp.{eq,ne,lt,le,gt,ge,lo,ls,hi,hs}.[and,or,xor].{b16,b32,b64,u16,u32,u64,s16,s32,s64}", 50),
     form("setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].[ftz].f32", 50),
     form("setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].f64", 50),
@@ -58,7 +58,7 @@ struct Plan {
 }
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     match dec.opcode() {
         "setp" => setp(dec),
         "set" => set(dec),

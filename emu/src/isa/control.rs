@@ -13,7 +13,7 @@ use crate::exec::{Cx, lanes};
 use crate::ptx::{FunctionId, Operand, Type};
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("bra.[uni]", 50),
     form("brx.idx.[uni]", 50),
     form("call.[uni]", 50),
@@ -27,7 +27,7 @@ const DEPTH: usize = 4096;
 const LOCAL_LIMIT: u32 = 1 << 22;
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     match dec.opcode() {
         "bra" => bra(dec),
         "brx" => brx(dec),
@@ -219,7 +219,7 @@ fn carrier(dec: &mut Dec<'_>, op: &'_ Operand, source: bool) -> Result<Carrier, 
 /// What a caller hands over: bytes, or a register's lanes.
 enum Parcel {
     Bytes(Vec<(usize, Vec<u8>, bool)>),
-    Register(Class, [u64; 32], u32),
+    Register([u64; 32], u32),
 }
 
 fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
@@ -233,7 +233,7 @@ fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
                 Class::Word => cx.word(reg.slot).map(u64::from),
                 Class::Long => cx.long(reg.slot),
             };
-            Parcel::Register(reg.class, values, cx.defined(reg.class, reg.slot))
+            Parcel::Register(values, cx.defined(reg.class, reg.slot))
         }
         Carrier::Frame(offset, size) => {
             let from = u64::from(base + offset);
@@ -249,7 +249,7 @@ fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
 
 fn put(cx: &mut Cx<'_>, parcel: &Parcel, carrier: &Carrier, base: u32, mask: u32) {
     match (parcel, carrier) {
-        (Parcel::Register(_, values, defined), Carrier::Register(reg)) => {
+        (Parcel::Register(values, defined), Carrier::Register(reg)) => {
             match reg.class {
                 Class::Pred => {
                     let bits = (0..32).filter(|l| values[*l] != 0).fold(0, |m, l| m | 1 << l);
@@ -398,7 +398,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     }
     if let Some(to) = call.results.first() {
         let parcel = match to {
-            Carrier::Register(reg) => Parcel::Register(reg.class, result, u32::MAX),
+            Carrier::Register(reg) => Parcel::Register(result, u32::MAX),
             Carrier::Frame(_, size) => {
                 let bytes = |l: usize| result[l].to_le_bytes()[..(*size as usize).min(8)].to_vec();
                 Parcel::Bytes(lanes(mask).map(|l| (l, bytes(l), true)).collect())
@@ -411,7 +411,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
 
 fn as_numbers(parcel: &Parcel) -> [u64; 32] {
     match parcel {
-        Parcel::Register(_, values, _) => *values,
+        Parcel::Register(values, _) => *values,
         Parcel::Bytes(all) => {
             let mut values = [0; 32];
             for (lane, bytes, _) in all {

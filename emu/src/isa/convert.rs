@@ -15,7 +15,7 @@ use crate::ptx::Type;
 const NARROW: &[u32] = &[100, 101, 103, 110, 120, 121];
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("cvt.[sat].{u8,s8,u16,s16,u32,s32,u64,s64}.{u8,s8,u16,s16,u32,s32,u64,s64}", 50),
     form("cvt.{rni,rzi,rmi,rpi}.[ftz].[sat].{u8,s8,u16,s16,u32,s32,u64,s64}.{f16,f32,f64}", 50),
     form("cvt.{rn,rz,rm,rp}.[ftz].[sat].{f16,f32,f64}.{u8,s8,u16,s16,u32,s32,u64,s64}", 50),
@@ -107,7 +107,7 @@ fn options(dec: &Dec<'_>) -> Options {
 }
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     if dec.has("pack") {
         return pack_integers(dec);
     }

@@ -9,7 +9,7 @@ use crate::ptx::Type;
 const APPROXIMATE: &str = "gives the correctly rounded value, which is within the stated error";
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("add.[rn,rz,rm,rp].[ftz].[sat].f32", 50),
     form("sub.[rn,rz,rm,rp].[ftz].[sat].f32", 50),
     form("mul.[rn,rz,rm,rp].[ftz].[sat].f32", 50),
@@ -94,7 +94,7 @@ const F32: Type = Type::F(32);
 const F64: Type = Type::F(64);
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let double = dec.has("f64");
     match dec.opcode() {
         "add" | "sub" | "mul" | "fma" | "mad" if dec.has("f32x2") => pairs(dec),
@@ -285,7 +285,7 @@ fn min_max(dec: &mut Dec<'_>, double: bool) -> Result<(), Refusal> {
         _ => active_x!(W = |x, (a, b)| f32::max_mode(a, b, min_max_mode(x)); W, W),
     };
     let ty = if double { F64 } else { F32 };
-    dec.plain_x(run, x, ty, if three { &[ty, ty, ty][..] } else { &[ty, ty] })
+    dec.plain_x(run, x, ty, &[ty, ty, ty][..if three { 3 } else { 2 }])
 }
 
 const CLASSES: [(&str, Class); 6] = [

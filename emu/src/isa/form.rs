@@ -1,8 +1,9 @@
 //! Forms of instructions: the table that decoding matches against and that the coverage page prints.
 //!
 //! A pattern is an opcode and groups of words: `add.[rn,rz,rm,rp].[ftz].[sat].f32`. A bare word must be there, `{a,b}`
-//! takes exactly one of its words, `[a,b]` at most one. A word that ends in `*` stands for all that begin so,
-//! and `**` for any number of words. Words match as a set: the instruction may have them in another order than the pattern (ptx.md 4.1).
+//! takes exactly one of its words, `[a,b]` at most one. A word that ends in `*` stands for all that begin so, and `**`
+//! for any number of words. Words match as a set: the instruction may have them in another order than the pattern
+//! (ptx.md 4.1).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -113,7 +114,7 @@ struct Group {
 impl Group {
     fn takes(&self, word: &str) -> bool {
         self.words.iter().any(|w| match w.strip_suffix('*') {
-            Some(prefix) => word.starts_with(prefix),
+            Some(prefix) => word.starts_with(prefix.trim_end_matches('*')),
             None => *w == word,
         })
     }

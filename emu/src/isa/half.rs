@@ -10,7 +10,7 @@ use crate::ptx::Type;
 const APPROXIMATE: &str = "gives the correctly rounded value, which is within the stated error";
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("add.[rn].[ftz].[sat].{f16,f16x2}", 53),
     form("sub.[rn].[ftz].[sat].{f16,f16x2}", 53),
     form("mul.[rn].[ftz].[sat].{f16,f16x2}", 53),
@@ -87,7 +87,7 @@ fn itself(x: u32) -> u32 {
 }
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let ty = dec.ty()?;
     let which = match ty {
         Type::F(16) => 0,

@@ -9,7 +9,7 @@ use crate::num::int::{self, b16, b32, b64, dot, pairs};
 use crate::ptx::Type;
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("add.{u16,s16,u32,s32,u64,s64}", 50),
     form("add.sat.s32", 50),
     form("add.{u16x2,s16x2}", 90),
@@ -67,7 +67,7 @@ fn by_width(bits: u32, handlers: [Handler; 3]) -> Handler {
 }
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     if dec.has("cc") || matches!(dec.opcode(), "addc" | "subc" | "madc") {
         return carry(dec);
     }
@@ -90,7 +90,7 @@ pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         "sad" => by_width(bits, [h!(b16::sad_u, 3), every!(W = b32::sad_u; W, W, W), every!(L = b64::sad_u; L, L, L)]),
         _ => simple(dec, bits, signed),
     };
-    dec.plain(run, ty, if three { &[ty, ty, ty][..] } else { &[ty, ty] })
+    dec.plain(run, ty, &[ty, ty, ty][..if three { 3 } else { 2 }])
 }
 
 fn simple(dec: &Dec<'_>, bits: u32, signed: bool) -> Handler {

@@ -76,12 +76,20 @@ macro_rules! every {
 }
 
 macro_rules! active {
-    ($d:ident = $f:expr; $($from:ident),+) => {
-        active_x!($d = |_x: u32, operands| active!(@apply $f, operands, $($from),+); $($from),+)
+    ($d:ident = $f:expr; $a:ident) => {
+        active_x!($d = |_: u32, a| $f(a); $a)
     };
-    (@apply $f:expr, $o:ident, $a:ident) => { $f($o) };
-    (@apply $f:expr, $o:ident, $a:ident, $b:ident) => { $f($o.0, $o.1) };
-    (@apply $f:expr, $o:ident, $a:ident, $b:ident, $c:ident) => { $f($o.0, $o.1, $o.2) };
+    ($d:ident = $f:expr; $a:ident, $b:ident) => {
+        handler!(|cx, i, mask| {
+            let (a, b) = (fetch!($a, cx, i.a), fetch!($b, cx, i.b));
+            let mut d = zeros!($d);
+            for l in $crate::exec::lanes(mask) {
+                d[l] = $f(a[l], b[l]);
+            }
+            store!($d, cx, i.d, d, mask);
+            $crate::isa::Flow::Next
+        })
+    };
 }
 
 macro_rules! active_x {

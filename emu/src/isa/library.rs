@@ -234,7 +234,7 @@ fn trimmed(text: &str) -> &str {
 
 /// `__assertfail(message, file, line, function, size)`.
 fn assertfail(cx: &mut Cx<'_>, i: &Inst, lane: usize, values: &[u64]) -> Option<u64> {
-    let mut part = |k: usize| text(cx, lane, argument(values, k)).unwrap_or_else(|| "?".to_owned());
+    let part = |k: usize| text(cx, lane, argument(values, k)).unwrap_or_else(|| "?".to_owned());
     let (message, file, function) = (part(0), part(1), part(3));
     let line = argument(values, 2) as u32;
     let message = format!("assertion `{message}` failed in {function} at {file}:{line}");

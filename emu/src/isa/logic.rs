@@ -9,7 +9,7 @@ use crate::num::int::{b16, b32, b64};
 use crate::ptx::{Operand, Type};
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("and.{pred,b16,b32,b64}", 50),
     form("or.{pred,b16,b32,b64}", 50),
     form("xor.{pred,b16,b32,b64}", 50),
@@ -24,7 +24,7 @@ pub const FORMS: &[Form] = &[
 const WORD: Type = Type::B(32);
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let ty = dec.ty()?;
     match dec.opcode() {
         "lop3" => lop3(dec),

@@ -11,7 +11,7 @@ use crate::ptx::{Operand, Space, Type};
 use crate::shadow::{self, Kind, Proxy, Scope, Strength};
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("ld.[weak,volatile].[global,const,local,shared,shared::cta,param,param::entry,param::func].[ca,cg,cs,lu,cv].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,f32,f64}", 50),
     form("ld.[weak,volatile].shared::cluster.[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 90),
     form("ld.[relaxed,acquire].{cta,gpu,sys}.[global,shared,shared::cta].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 70),
@@ -94,7 +94,7 @@ struct Plan {
 }
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     match dec.opcode() {
         "ld" | "ldu" => load(dec),
         "st" => store(dec),

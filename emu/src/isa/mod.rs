@@ -28,8 +28,10 @@ mod integer;
 mod layout;
 mod library;
 mod logic;
+mod matrix;
 mod memory;
 mod misc;
+mod mma;
 mod mov;
 mod program;
 mod refused;
@@ -74,6 +76,8 @@ pub static FAMILIES: &[Family] = &[
     Family { name: "Fences", forms: fence::FORMS, decode: fence::decode },
     Family { name: "Warp-level communication", forms: warp::FORMS, decode: warp::decode },
     Family { name: "Barriers", forms: barrier::FORMS, decode: barrier::decode },
+    Family { name: "Tensor cores", forms: mma::FORMS, decode: mma::decode },
+    Family { name: "Matrix loads and stores", forms: matrix::FORMS, decode: matrix::decode },
     Family { name: "Asynchronous copies without bulk", forms: copy_async::FORMS, decode: copy_async::decode },
     Family { name: "Miscellaneous", forms: misc::FORMS, decode: misc::decode },
     Family { name: "Not supported", forms: refused::FORMS, decode: refused::decode },

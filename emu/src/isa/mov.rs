@@ -9,13 +9,13 @@ use crate::exec::Cx;
 use crate::ptx::{Operand, Space, Type};
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("mov.{b16,b32,b64,u16,u32,u64,s16,s32,s64,f32,f64,f16,bf16,f16x2,bf16x2,pred,b128}", 50),
     form("mov.{v4,v2}.{u32,u16,b32}", 50),
 ];
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     dec.expect(2, 2)?;
     let ty = dec.ty()?;
     if dec.has("v4") || dec.has("v2") {

@@ -9,7 +9,7 @@ use crate::exec::{Cx, lanes};
 use crate::ptx::Type;
 
 /// The forms.
-pub const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     form("cvta.[to].{global,const,local,shared,shared::cta,shared::cluster,param,param::entry}.{u32,u64}", 50),
     form("isspacep.{global,const,local,shared,shared::cta,shared::cluster,param,param::entry}", 50),
     form("mapa.[shared::cluster].{u32,u64}", 90),
@@ -28,7 +28,7 @@ fn space(dec: &Dec<'_>) -> MemSpace {
 }
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     match dec.opcode() {
         "cvta" => cvta(dec),
         "isspacep" => isspacep(dec),

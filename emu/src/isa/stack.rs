@@ -5,17 +5,16 @@ use super::form::{Form, form};
 use super::inst::{Flow, Inst};
 use crate::exec::report::FindingKind;
 use crate::exec::{Cx, lanes};
-use crate::ptx::Type;
 
 /// The forms.
-pub const FORMS: &[Form] =
+pub(super) const FORMS: &[Form] =
     &[form("alloca.{u32,u64}", 52), form("stacksave.{u32,u64}", 52), form("stackrestore.{u32,u64}", 52)];
 
 /// Bytes of a thread's stack.
 const LIMIT: u64 = 1 << 22;
 
 /// Decodes.
-pub fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
+pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let ty = dec.ty()?;
     let long = u32::from(ty.bits() == 64);
     match dec.opcode() {
