@@ -111,10 +111,10 @@ impl Sums {
     fn accumulation(self) -> Accumulation {
         match self {
             Sums::Exact => Accumulation::Exact,
-            Sums::Sm80 => Accumulation::Hardware(80),
-            Sums::Sm89 => Accumulation::Hardware(89),
-            Sums::Sm90 => Accumulation::Hardware(90),
-            Sums::Sm100 => Accumulation::Hardware(100),
+            Sums::Sm80 => Accumulation::Sm80,
+            Sums::Sm89 => Accumulation::Sm89,
+            Sums::Sm90 => Accumulation::Sm90,
+            Sums::Sm100 => Accumulation::Sm100,
         }
     }
 }

@@ -214,6 +214,7 @@ impl Counting {
     }
 
     /// Lanes of a mask accessed `bytes` each at shared addresses (`rank << 24 | offset`); `rank` is the own CTA's.
+    /// `ldmatrix` and `stmatrix` are accesses of 16 bytes by the lanes that give addresses of rows.
     pub fn shared(
         &mut self,
         site: u32,
@@ -235,12 +236,6 @@ impl Counting {
         let away = |l: &usize| (addresses[*l] & 0xffff_ffff) >> crate::exec::space::SHARED_BITS != own;
         let away = lanes(mask).filter(away).count() as u64;
         self.site(site).cluster_bytes += away * u64::from(bytes);
-    }
-
-    /// `ldmatrix` and `stmatrix`: lanes of the mask give the addresses of rows.
-    pub fn matrix(&mut self, site: u32, access: Access, addresses: &[u64; 32], mask: u32, row_bytes: u32) {
-        let cost = memory::matrix_wavefronts(addresses, mask, row_bytes);
-        self.shared_cost(site, access, u64::from(row_bytes) * u64::from(mask.count_ones()), cost);
     }
 
     /// An asynchronous operation accessed a run of shared bytes, which are in as many banks as there are.

@@ -72,17 +72,12 @@ impl std::ops::AddAssign for Wavefronts {
 /// Passes of a request in which each lane of a mask asks for `bytes` at its shared address.
 ///
 /// Lanes are served in phases of as many lanes as fill 128 bytes: the whole warp for up to four bytes, halves for eight,
-/// quarters for sixteen. In a phase a bank gives one word at a time, and all lanes that want that word get it.
+/// quarters for sixteen. `ldmatrix` and `stmatrix` are accesses of 16 bytes whose phases are matrices of eight rows. In a phase a bank gives one word at a time, and all lanes that want that word get it.
 /// A phase without lanes costs nothing.
 pub fn wavefronts(addresses: &[u64; 32], mask: u32, bytes: u32) -> Wavefronts {
     let bytes = bytes.max(1);
     let lanes = (128 / bytes.next_power_of_two()).clamp(1, 32);
     phases(addresses, mask, bytes, lanes)
-}
-
-/// Passes of `ldmatrix` or `stmatrix`: lanes of the mask give addresses of rows, and eight rows are a phase.
-pub fn matrix_wavefronts(addresses: &[u64; 32], mask: u32, row_bytes: u32) -> Wavefronts {
-    phases(addresses, mask, row_bytes.max(1), 8)
 }
 
 /// Passes of atomic operations: lanes that want the same word are served one after another.
@@ -223,12 +218,12 @@ mod tests {
 
     #[test]
     fn rows_of_a_matrix_conflict_unless_swizzled() {
-        let straight = matrix_wavefronts(&lanes(|l| 128 * (l % 8) + 16 * (l / 8)), u32::MAX, 16);
+        let straight = wavefronts(&lanes(|l| 128 * (l % 8) + 16 * (l / 8)), u32::MAX, 16);
         assert_eq!((straight.passes, straight.ideal), (32, 4));
         let swizzled = lanes(|l| 128 * (l % 8) + 16 * ((l / 8) ^ (l % 8)));
-        let swizzled = matrix_wavefronts(&swizzled, u32::MAX, 16);
+        let swizzled = wavefronts(&swizzled, u32::MAX, 16);
         assert_eq!((swizzled.passes, swizzled.ideal), (4, 4));
-        assert_eq!(matrix_wavefronts(&lanes(|l| 16 * l), 0xff, 16).passes, 1);
+        assert_eq!(wavefronts(&lanes(|l| 16 * l), 0xff, 16).passes, 1);
     }
 
     #[test]
@@ -276,8 +271,6 @@ mod tests {
             let got = wavefronts(&addresses, mask, bytes);
             prop_assert_eq!(got.passes, simulated(&addresses, mask, bytes, lanes));
             prop_assert!(got.ideal <= got.passes);
-            let rows = matrix_wavefronts(&addresses.map(|a| a / 16 * 16), mask, 16);
-            prop_assert_eq!(rows.passes, simulated(&addresses.map(|a| a / 16 * 16), mask, 16, 8));
         }
     }
 }

@@ -364,9 +364,7 @@ impl<'a> Cx<'a> {
     }
 
     fn count_global(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
-        if let Some(counting) = &mut self.cluster.counting {
-            counting.global(i.site, counted(request), addresses, mask, request.bytes);
-        }
+        self.count(|c| c.global(i.site, counted(request), addresses, mask, request.bytes));
     }
 
     fn no_buffer(&self, address: u64, bytes: u32, lane: usize, how: &str) -> Fault {
@@ -416,9 +414,8 @@ impl<'a> Cx<'a> {
     }
 
     fn count_shared(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
-        if let Some(counting) = &mut self.cluster.counting {
-            counting.shared(i.site, addresses, mask, request.bytes);
-        }
+        let rank = self.rank();
+        self.count(|c| c.shared(i.site, counted(request), addresses, mask, request.bytes, rank));
     }
 
     fn store_shared(
@@ -488,6 +485,7 @@ impl<'a> Cx<'a> {
     // Local.
 
     fn load_local(&mut self, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Fault> {
+        self.count(|c| c.local(request.access.site, Access::Read, mask, request.bytes));
         let mut defined = u32::MAX;
         for lane in lanes(mask) {
             let address = addresses[lane];
@@ -512,6 +510,7 @@ impl<'a> Cx<'a> {
         rows: &Rows,
         defined: u32,
     ) -> Result<(), Fault> {
+        self.count(|c| c.local(request.access.site, Access::Write, mask, request.bytes));
         for lane in lanes(mask) {
             let address = addresses[lane];
             self.check_local(address, request.bytes, lane)?;
