@@ -40,8 +40,23 @@ pub(super) struct Arguments {
 }
 
 const KINDS: &[&str] = &[
-    "tensor", "zeros", "empty", "u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bool",
-    "null", "bytes", "tensor_map",
+    "tensor",
+    "zeros",
+    "empty",
+    "u8",
+    "i8",
+    "u16",
+    "i16",
+    "u32",
+    "i32",
+    "u64",
+    "i64",
+    "f32",
+    "f64",
+    "bool",
+    "null",
+    "bytes",
+    "tensor_map",
 ];
 
 /// Reads the text of the file.
@@ -71,11 +86,9 @@ fn entries(list: &[Value]) -> Result<Vec<Argument>> {
 }
 
 fn fresh_buffers(list: &[Value]) -> Result<Vec<Fresh>> {
-    let one = |(i, value): (usize, &Value)| {
-        match entry(value).with_context(|| format!("buffer {i}"))? {
-            Argument::Fresh(fresh) => Ok(fresh),
-            _ => bail!("buffer {i}: only `zeros` and `empty` make buffers"),
-        }
+    let one = |(i, value): (usize, &Value)| match entry(value).with_context(|| format!("buffer {i}"))? {
+        Argument::Fresh(fresh) => Ok(fresh),
+        _ => bail!("buffer {i}: only `zeros` and `empty` make buffers"),
     };
     list.iter().enumerate().map(one).collect()
 }
@@ -118,7 +131,9 @@ fn offset(map: &Map<String, Value>) -> Result<u64> {
 }
 
 fn fresh(kind: &str, map: &Map<String, Value>) -> Result<Fresh> {
-    let need = |key: &str| map.get(key).ok_or_else(|| anyhow!("`{kind}` needs `dtype` and `shape`; `{key}` is missing"));
+    let need = |key: &str| {
+        map.get(key).ok_or_else(|| anyhow!("`{kind}` needs `dtype` and `shape`; `{key}` is missing"))
+    };
     let name = text(kind, &map[kind])?;
     let dtype = super::tensors::dtype(&text("dtype", need("dtype")?)?)?;
     let shape = need("shape")?;
@@ -130,7 +145,10 @@ fn fresh(kind: &str, map: &Map<String, Value>) -> Result<Fresh> {
 }
 
 fn text(key: &str, value: &Value) -> Result<String> {
-    value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("`{key}` is {}, expected a text", describe(value)))
+    value
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| anyhow!("`{key}` is {}, expected a text", describe(value)))
 }
 
 fn scalar(kind: &str, value: &Value) -> Result<Arg> {
@@ -245,8 +263,18 @@ mod tests {
             })
             .collect();
         let wanted = [
-            Arg::U8(255), Arg::U8(255), Arg::U16(65535), Arg::U16(65534), Arg::U32(u32::MAX), Arg::I32(-3),
-            Arg::U64(u64::MAX), Arg::I64(-4), Arg::F32(0.5), Arg::F64(f64::NEG_INFINITY), Arg::U8(1), Arg::Null,
+            Arg::U8(255),
+            Arg::U8(255),
+            Arg::U16(65535),
+            Arg::U16(65534),
+            Arg::U32(u32::MAX),
+            Arg::I32(-3),
+            Arg::U64(u64::MAX),
+            Arg::I64(-4),
+            Arg::F32(0.5),
+            Arg::F64(f64::NEG_INFINITY),
+            Arg::U8(1),
+            Arg::Null,
             Arg::Bytes(vec![0, 255, 0x7a]),
         ];
         assert_eq!(values, wanted);

@@ -47,7 +47,8 @@ struct Written<'a> {
 pub(super) fn run(options: &Options) -> Result<Outcome> {
     let text = ptx(options)?;
     let mut emulator = Emulator::new(options.emulator());
-    let module = emulator.load(&text).map_err(|e| anyhow!("`{}` cannot be run:\n{e}", options.file.display()))?;
+    let module =
+        emulator.load(&text).map_err(|e| anyhow!("`{}` cannot be run:\n{e}", options.file.display()))?;
     let program = kernel(&emulator, module, options)?;
     let given = match &options.args {
         None => Arguments::default(),
@@ -85,7 +86,9 @@ fn ptx(options: &Options) -> Result<String> {
     let bytes = files::read("the PTX", &options.file)?;
     String::from_utf8(bytes).map_err(|_| {
         let name = options.file.display();
-        anyhow!("`{name}` is no text, so it is no PTX; a cubin or fatbin cannot be run, compile to PTX instead")
+        anyhow!(
+            "`{name}` is no text, so it is no PTX; a cubin or fatbin cannot be run, compile to PTX instead"
+        )
     })
 }
 
@@ -97,7 +100,9 @@ fn kernel(emulator: &Emulator, module: ModuleId, options: &Options) -> Result<st
         (Some(name), _) => name.as_str(),
         (None, [only]) => only,
         (None, []) => bail!("`{file}` has no kernel"),
-        (None, _) => bail!("`{file}` has {} kernels, name one with --kernel: {}", known.len(), known.join(", ")),
+        (None, _) => {
+            bail!("`{file}` has {} kernels, name one with --kernel: {}", known.len(), known.join(", "))
+        }
     };
     emulator.program(module, name).ok_or_else(|| {
         let mut message = format!("`{file}` has no kernel `{name}`");
@@ -167,12 +172,11 @@ fn prepare(emulator: &mut Emulator, options: &Options, given: &Arguments) -> Res
             (Argument::Tensor { name, offset }, _) => {
                 find(emulator, &mut buffers, &inputs, name, options).map(|id| Arg::BufferAt(id, *offset))
             }
-            (Argument::Map(spec), _) => {
-                find(emulator, &mut buffers, &inputs, &spec.tensor, options).and_then(|id| {
+            (Argument::Map(spec), _) => find(emulator, &mut buffers, &inputs, &spec.tensor, options)
+                .and_then(|id| {
                     let map = spec.build(emulator.address(id)?)?;
                     Ok(Arg::Bytes(map.encode().to_vec()))
-                })
-            }
+                }),
             (Argument::Value(value), _) => Ok(value.clone()),
             (Argument::Fresh(fresh), None) => Err(anyhow!("`{}` was not made", fresh.name)),
         };
@@ -181,7 +185,12 @@ fn prepare(emulator: &mut Emulator, options: &Options, given: &Arguments) -> Res
     Ok((buffers, args))
 }
 
-fn make(emulator: &mut Emulator, buffers: &mut Vec<Named>, inputs: &[Tensor], fresh: &Fresh) -> Result<BufferId> {
+fn make(
+    emulator: &mut Emulator,
+    buffers: &mut Vec<Named>,
+    inputs: &[Tensor],
+    fresh: &Fresh,
+) -> Result<BufferId> {
     let Fresh { name, dtype, shape, written } = fresh;
     if buffers.iter().any(|b| b.name == *name) {
         bail!("two entries make a buffer `{name}`; use {{\"tensor\": \"{name}\"}} for the second");
@@ -207,8 +216,13 @@ fn find(
         return Ok(b.id);
     }
     let Some(tensor) = inputs.iter().find(|t| t.name == name) else {
-        let known: Vec<&str> = inputs.iter().map(|t| t.name.as_str()).chain(buffers.iter().map(|b| b.name.as_str())).collect();
-        let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) };
+        let known: Vec<&str> =
+            inputs.iter().map(|t| t.name.as_str()).chain(buffers.iter().map(|b| b.name.as_str())).collect();
+        let known = if known.is_empty() {
+            "there are none".to_owned()
+        } else {
+            format!("there are {}", known.join(", "))
+        };
         let hint = if options.input.is_none() { "; give the tensors with --in" } else { "" };
         bail!("no tensor or buffer `{name}`; {known}{hint}");
     };
@@ -239,7 +253,10 @@ fn check_arguments(program: &Program, list: &[Argument], args: &[Arg]) -> Result
         let wrong = (0..count).find(|i| !fits(*i)).unwrap_or(0);
         format!(
             "argument {wrong} has {} bytes, and parameter {wrong} of `{}`, `{}`, has {}",
-            size_of(&args[wrong]), program.name, params[wrong].name, params[wrong].size
+            size_of(&args[wrong]),
+            program.name,
+            params[wrong].name,
+            params[wrong].size
         )
     } else {
         format!("`{}` has {} parameters, {} arguments were given", program.name, params.len(), args.len())
@@ -249,8 +266,7 @@ fn check_arguments(program: &Program, list: &[Argument], args: &[Arg]) -> Result
         let missing = || ("-".to_owned(), "-".to_owned());
         let (param, want) = params.get(i).map_or_else(missing, |p| (p.name.clone(), p.size.to_string()));
         let both = list.get(i).zip(args.get(i));
-        let (arg, have) =
-            both.map_or_else(missing, |(e, a)| (arguments::name_of(e), size_of(a).to_string()));
+        let (arg, have) = both.map_or_else(missing, |(e, a)| (arguments::name_of(e), size_of(a).to_string()));
         let mark = if fits(i) { "" } else { "<-" };
         table.row([i.to_string(), param, want, arg, have, mark.to_owned()]);
     }

@@ -130,7 +130,10 @@ impl FromStr for Dims {
         let mut dims = [1; 3];
         let parts: Vec<&str> = text.split(',').collect();
         if parts.len() > 3 {
-            return Err(format!("`{text}` has {} dimensions, at most 3 are allowed: 64 or 64,1,1", parts.len()));
+            return Err(format!(
+                "`{text}` has {} dimensions, at most 3 are allowed: 64 or 64,1,1",
+                parts.len()
+            ));
         }
         for (dim, part) in dims.iter_mut().zip(&parts) {
             *dim = part.trim().parse().ok().filter(|n| *n > 0).ok_or_else(|| {

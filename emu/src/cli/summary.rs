@@ -20,7 +20,11 @@ pub(super) fn text(options: &Options, program: &Program, report: &Report, took: 
         Check::None => "none",
     };
     let (grid, block, smem, seed) = (options.grid, options.block, options.smem, options.seed);
-    let _ = writeln!(out, "launch    grid {grid}{cluster}, CTA {block}, {} B dynamic shared memory", grouped(smem.into()));
+    let _ = writeln!(
+        out,
+        "launch    grid {grid}{cluster}, CTA {block}, {} B dynamic shared memory",
+        grouped(smem.into())
+    );
     let _ = writeln!(out, "run       seed {seed}, checks {checks}");
     let _ = writeln!(out, "result    {}", result(report, took));
     if !report.output.is_empty() {

@@ -174,7 +174,8 @@ impl Counting {
         s.ideal_sectors += cost.ideal;
         let width = u64::from(bytes);
         let first = addresses[0];
-        let in_a_row = mask == u32::MAX && (1..32).all(|l| addresses[l] == first.wrapping_add(l as u64 * width));
+        let in_a_row =
+            mask == u32::MAX && (1..32).all(|l| addresses[l] == first.wrapping_add(l as u64 * width));
         if in_a_row {
             return self.touch(access, first, 32 * width);
         }

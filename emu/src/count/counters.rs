@@ -298,7 +298,12 @@ impl Counting {
             branches: Branches { executed, divergent },
             tensor: tensor(used().map(|(i, s)| (program.sites[i].text.as_str(), s))),
             global: global_of(&sum),
-            buffers: self.buffers.iter().map(buffer_of).filter(|b| b.read_bytes + b.written_bytes > 0).collect(),
+            buffers: self
+                .buffers
+                .iter()
+                .map(buffer_of)
+                .filter(|b| b.read_bytes + b.written_bytes > 0)
+                .collect(),
             shared: shared_of(&sum),
             local: local_of(&sum),
             copies: copies(&lines_in_order),

@@ -41,8 +41,11 @@ impl std::fmt::Display for Table {
             for (c, cell) in row.iter().enumerate() {
                 line.push_str(if c == 0 { "  " } else { "   " });
                 let w = widths[c];
-                let _ =
-                    if self.left.contains(&c) { write!(line, "{cell:<w$}") } else { write!(line, "{cell:>w$}") };
+                let _ = if self.left.contains(&c) {
+                    write!(line, "{cell:<w$}")
+                } else {
+                    write!(line, "{cell:>w$}")
+                };
             }
             writeln!(f, "{}", line.trim_end())?;
         }
@@ -199,7 +202,8 @@ fn by_line(counters: &Counters) -> BTreeMap<u32, Line> {
 pub fn listing(counters: &Counters, text: &str, top: usize) -> String {
     let lines = by_line(counters);
     let texts: Vec<&str> = text.lines().collect();
-    let text_of = |line: u32| (line as usize).checked_sub(1).and_then(|i| texts.get(i)).map_or("", |t| t.trim());
+    let text_of =
+        |line: u32| (line as usize).checked_sub(1).and_then(|i| texts.get(i)).map_or("", |t| t.trim());
     let all = counters.instructions.warp;
     let mut out = String::from("Hot lines, by instructions of warps\n");
     let mut hot: Vec<(&u32, &Line)> = lines.iter().collect();

@@ -13,8 +13,8 @@ pub(super) struct TensorWork<'t> {
 }
 
 const TYPES: &[&str] = &[
-    "f16", "bf16", "tf32", "f32", "f64", "e4m3", "e5m2", "e2m1", "e3m2", "e2m3", "s8", "u8", "s4", "u4", "b1",
-    "s32",
+    "f16", "bf16", "tf32", "f32", "f64", "e4m3", "e5m2", "e2m1", "e3m2", "e2m3", "s8", "u8", "s4", "u4",
+    "b1", "s32",
 ];
 
 /// `m16n8k32` as numbers.
@@ -110,7 +110,9 @@ mod tests {
         assert_eq!(of("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32"), (2048, "f16", "f32"));
         assert_eq!(of("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32"), (8192, "s8", "s32"));
         assert_eq!(
-            of("mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.scale_vec::4X.f32.e2m1.e2m1.f32.ue4m3"),
+            of(
+                "mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.scale_vec::4X.f32.e2m1.e2m1.f32.ue4m3"
+            ),
             (16384, "e2m1", "f32")
         );
         // 64 x 128 x 16 by four warps.
