@@ -80,7 +80,14 @@ impl<'a> Cx<'a> {
     }
 
     /// Loads; rows beyond the request are left as they are. `Err` if it faulted.
-    pub fn load(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Flow> {
+    pub fn load(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+        rows: &mut Rows,
+    ) -> Result<u32, Flow> {
         let mut defined = u32::MAX;
         self.each_space(i, request, addresses, mask, |cx, space, inner, part| {
             let done = match space {
@@ -182,7 +189,14 @@ impl<'a> Cx<'a> {
     }
 
     /// Reports a fault of a family's own address check.
-    pub fn bad_address(&mut self, i: &Inst, kind: FindingKind, lane: usize, message: String, address: u64) -> Flow {
+    pub fn bad_address(
+        &mut self,
+        i: &Inst,
+        kind: FindingKind,
+        lane: usize,
+        message: String,
+        address: u64,
+    ) -> Flow {
         self.fault(i, Fault { kind, message, lane, address, buffer: None })
     }
 
@@ -206,7 +220,12 @@ impl<'a> Cx<'a> {
             if self.run.checks.definedness {
                 for lane in lanes(mask) {
                     let (rank, offset) = split_shared(addresses[lane]);
-                    self.check_written(i, self.cluster.ctas[rank].shared_defined.all(offset, request.bytes), lane, addresses[lane]);
+                    self.check_written(
+                        i,
+                        self.cluster.ctas[rank].shared_defined.all(offset, request.bytes),
+                        lane,
+                        addresses[lane],
+                    );
                     self.cluster.ctas[rank].shared_defined.define(offset, request.bytes);
                 }
             }
@@ -221,7 +240,13 @@ impl<'a> Cx<'a> {
     }
 
     /// Checks addresses and tells nobody: for operations that access later.
-    pub fn check(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) -> Result<(), Flow> {
+    pub fn check(
+        &mut self,
+        i: &Inst,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+    ) -> Result<(), Flow> {
         let result = match request.space {
             MemSpace::Shared => self.check_shared(request.bytes, addresses, mask),
             _ => self.check_global(request.bytes, addresses, mask),
@@ -259,7 +284,15 @@ impl<'a> Cx<'a> {
     fn check_written(&mut self, i: &Inst, written: bool, lane: usize, address: u64) {
         if !written {
             let message = "an atomic operation on bytes that nobody wrote".to_owned();
-            self.report_at(i.site, FindingKind::Uninitialised, Severity::Error, lane, message, Some(address), None);
+            self.report_at(
+                i.site,
+                FindingKind::Uninitialised,
+                Severity::Error,
+                lane,
+                message,
+                Some(address),
+                None,
+            );
         }
     }
 
@@ -352,10 +385,15 @@ impl<'a> Cx<'a> {
     fn same_value(&self, request: &Request, addresses: &[u64; 32], mask: u32, rows: &Rows) -> u32 {
         let mut same = 0;
         for lane in lanes(mask) {
-            let Some((_, buffer, offset)) = self.run.global.find(addresses[lane], request.bytes.into()) else { continue };
+            let Some((_, buffer, offset)) = self.run.global.find(addresses[lane], request.bytes.into())
+            else {
+                continue;
+            };
             let words = buffer.words();
             let equal = match request.bytes {
-                1 | 2 => words.part(offset, request.bytes) == rows[0][lane] & ((1 << (8 * request.bytes)) - 1),
+                1 | 2 => {
+                    words.part(offset, request.bytes) == rows[0][lane] & ((1 << (8 * request.bytes)) - 1)
+                }
                 n => (0..n as usize / 4).all(|k| words.word(offset as usize / 4 + k) == rows[k][lane]),
             };
             same |= u32::from(equal) << lane;
@@ -369,15 +407,20 @@ impl<'a> Cx<'a> {
 
     fn no_buffer(&self, address: u64, bytes: u32, lane: usize, how: &str) -> Fault {
         let (kind, message, buffer) = match self.run.global.miss(address) {
-            Miss::Freed(name) => {
-                (FindingKind::UseAfterFree, format!("{bytes} bytes of the freed buffer `{name}` are {how}"), Some(name))
-            }
+            Miss::Freed(name) => (
+                FindingKind::UseAfterFree,
+                format!("{bytes} bytes of the freed buffer `{name}` are {how}"),
+                Some(name),
+            ),
             Miss::Near(name, base, len) => {
                 let at = address.wrapping_sub(base) as i64;
-                let message = format!("{bytes} bytes at offset {at} of the buffer `{name}` of {len} bytes are {how}");
+                let message =
+                    format!("{bytes} bytes at offset {at} of the buffer `{name}` of {len} bytes are {how}");
                 (FindingKind::OutOfBounds, message, Some(name))
             }
-            Miss::Nowhere => (FindingKind::OutOfBounds, format!("{bytes} bytes are {how} where no buffer is"), None),
+            Miss::Nowhere => {
+                (FindingKind::OutOfBounds, format!("{bytes} bytes are {how} where no buffer is"), None)
+            }
         };
         Fault { kind, message, lane, address, buffer }
     }
@@ -484,7 +527,13 @@ impl<'a> Cx<'a> {
 
     // Local.
 
-    fn load_local(&mut self, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Fault> {
+    fn load_local(
+        &mut self,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+        rows: &mut Rows,
+    ) -> Result<u32, Fault> {
         self.count(|c| c.local(request.access.site, Access::Read, mask, request.bytes));
         let mut defined = u32::MAX;
         for lane in lanes(mask) {
@@ -517,7 +566,9 @@ impl<'a> Cx<'a> {
             let words = &mut self.warp.local[lane][..];
             match request.bytes {
                 n @ (1 | 2) => words.set_part(address, rows[0][lane], n),
-                n => (0..n as usize / 4).for_each(|k| words.set_word(address as usize / 4 + k, rows[k][lane])),
+                n => {
+                    (0..n as usize / 4).for_each(|k| words.set_word(address as usize / 4 + k, rows[k][lane]))
+                }
             }
             self.set_local_defined(lane, address, request.bytes, defined >> lane & 1 == 1);
         }
@@ -655,7 +706,8 @@ fn gather<M: Words + ?Sized>(memory: &M, offsets: &[u64; 32], mask: u32, bytes: 
 #[inline]
 fn scatter<M: WordsMut + ?Sized>(memory: &mut M, offsets: &[u64; 32], mask: u32, bytes: u32, rows: &Rows) {
     match bytes {
-        1 | 2 => lanes(mask).for_each(|l| memory.set_part(offsets[l], rows[0][l] & ((1 << (8 * bytes)) - 1), bytes)),
+        1 | 2 => lanes(mask)
+            .for_each(|l| memory.set_part(offsets[l], rows[0][l] & ((1 << (8 * bytes)) - 1), bytes)),
         _ => {
             for k in 0..(bytes / 4) as usize {
                 lanes(mask).for_each(|l| memory.set_word((offsets[l] >> 2) as usize + k, rows[k][l]));
@@ -664,14 +716,27 @@ fn scatter<M: WordsMut + ?Sized>(memory: &mut M, offsets: &[u64; 32], mask: u32,
     }
 }
 
-fn load_flat(memory: &[u32], name: &str, request: &Request, addresses: &[u64; 32], mask: u32, rows: &mut Rows) -> Result<u32, Fault> {
+fn load_flat(
+    memory: &[u32],
+    name: &str,
+    request: &Request,
+    addresses: &[u64; 32],
+    mask: u32,
+    rows: &mut Rows,
+) -> Result<u32, Fault> {
     let bytes = request.bytes;
     for lane in lanes(mask) {
         check_aligned(addresses[lane], bytes, lane)?;
         let end = addresses[lane].checked_add(bytes.into());
         if end.is_none_or(|e| e > memory.len() as u64 * 4) {
             let message = format!("{bytes} bytes outside {name}");
-            return Err(Fault { kind: FindingKind::OutOfBounds, message, lane, address: addresses[lane], buffer: None });
+            return Err(Fault {
+                kind: FindingKind::OutOfBounds,
+                message,
+                lane,
+                address: addresses[lane],
+                buffer: None,
+            });
         }
     }
     gather(memory, addresses, mask, bytes, rows);

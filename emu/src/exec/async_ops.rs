@@ -70,7 +70,14 @@ pub struct AsyncCx<'a> {
 
 impl AsyncCx<'_> {
     /// Records a mistake of the issuing instruction.
-    pub fn report(&mut self, kind: FindingKind, lane: usize, message: String, address: Option<u64>, buffer: Option<String>) {
+    pub fn report(
+        &mut self,
+        kind: FindingKind,
+        lane: usize,
+        message: String,
+        address: Option<u64>,
+        buffer: Option<String>,
+    ) {
         let thread = super::cx::thread_of(self.run, &self.ctas[self.rank as usize], self.warp, lane);
         self.run.add(Finding {
             kind,
@@ -171,7 +178,20 @@ impl AsyncOps {
         self.sequence += 1;
         self.earliest = if self.is_empty() { due } else { self.earliest.min(due) };
         let todo = mask;
-        self.list.push(Pending { op, kind, site, rank, warp, mask, todo, watched, group: None, due, sequence, ordered });
+        self.list.push(Pending {
+            op,
+            kind,
+            site,
+            rank,
+            warp,
+            mask,
+            todo,
+            watched,
+            group: None,
+            due,
+            sequence,
+            ordered,
+        });
     }
 
     /// Whether everything has taken effect.
@@ -324,9 +344,11 @@ mod tests {
             ops.commit(Kind::Copy, 0, 0, u32::MAX);
         }
         issue(&mut ops, &mut rng, 3, u32::MAX);
-        let done: Vec<(u32, u32)> = ops.wait(Kind::Copy, 0, 0, 0xff, 1).iter().map(|p| (p.site, p.mask)).collect();
+        let done: Vec<(u32, u32)> =
+            ops.wait(Kind::Copy, 0, 0, 0xff, 1).iter().map(|p| (p.site, p.mask)).collect();
         assert_eq!(done, [(0, 0xff), (1, 0xff)]);
-        let done: Vec<(u32, u32)> = ops.wait(Kind::Copy, 0, 0, u32::MAX, 0).iter().map(|p| (p.site, p.mask)).collect();
+        let done: Vec<(u32, u32)> =
+            ops.wait(Kind::Copy, 0, 0, u32::MAX, 0).iter().map(|p| (p.site, p.mask)).collect();
         assert_eq!(done, [(0, !0xff), (1, !0xff), (2, u32::MAX)]);
         assert_eq!(ops.iter().count(), 1);
     }

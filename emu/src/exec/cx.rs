@@ -49,13 +49,21 @@ impl<'a> Cx<'a> {
     /// A 32-bit operand.
     #[inline]
     pub fn word(&self, slot: Slot) -> [u32; 32] {
-        if slot & CONST != 0 { self.program.words[(slot & !CONST) as usize] } else { self.frame.words[slot as usize] }
+        if slot & CONST != 0 {
+            self.program.words[(slot & !CONST) as usize]
+        } else {
+            self.frame.words[slot as usize]
+        }
     }
 
     /// A 64-bit operand.
     #[inline]
     pub fn long(&self, slot: Slot) -> [u64; 32] {
-        if slot & CONST != 0 { self.program.longs[(slot & !CONST) as usize] } else { self.frame.longs[slot as usize] }
+        if slot & CONST != 0 {
+            self.program.longs[(slot & !CONST) as usize]
+        } else {
+            self.frame.longs[slot as usize]
+        }
     }
 
     /// A predicate operand, by lane.
@@ -235,7 +243,8 @@ impl<'a> Cx<'a> {
     fn in_flight(&mut self, inst: &Inst, mask: u32) {
         let program = self.program;
         let touched = program.reg_list(inst.uses).iter().chain(program.reg_list(inst.defs));
-        let hit = touched.copied().find(|r| self.frame.busy.iter().any(|b| b.class == r.class && b.slot == r.slot));
+        let hit =
+            touched.copied().find(|r| self.frame.busy.iter().any(|b| b.class == r.class && b.slot == r.slot));
         if let Some(reg) = hit
             && !super::run::is_wgmma(program, inst)
         {

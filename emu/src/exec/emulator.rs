@@ -187,7 +187,11 @@ impl Emulator {
             let address = match variable.space {
                 Space::Global => {
                     let id = self.global.alloc(&variable.name, variable.size, true).ok_or_else(none)?;
-                    self.global.write(id, 0, &variable.init[..variable.init.len().min(variable.size as usize)]);
+                    self.global.write(
+                        id,
+                        0,
+                        &variable.init[..variable.init.len().min(variable.size as usize)],
+                    );
                     globals.insert(variable.name.clone(), id);
                     self.global.buffer(id).map_or(0, |b| b.base)
                 }
@@ -196,7 +200,8 @@ impl Emulator {
                     let end = at.checked_add(variable.size).filter(|e| *e <= CONST_LIMIT).ok_or_else(none)?;
                     self.const_end = end;
                     self.consts.resize((end as usize).div_ceil(4), 0);
-                    self.consts.set_bytes(at, &variable.init[..variable.init.len().min(variable.size as usize)]);
+                    self.consts
+                        .set_bytes(at, &variable.init[..variable.init.len().min(variable.size as usize)]);
                     at
                 }
                 _ => continue,
@@ -219,7 +224,8 @@ impl Emulator {
                     RelocationTarget::Function(id) => Layout::function_handle(id),
                     RelocationTarget::Symbol(id) => {
                         let base = fixed.get(&id).copied();
-                        let base = base.ok_or_else(|| LoadError::Initialiser { name: variable.name.clone() })?;
+                        let base =
+                            base.ok_or_else(|| LoadError::Initialiser { name: variable.name.clone() })?;
                         let window = match module.variables[id.0 as usize].space {
                             Space::Const if relocation.generic => CONST_WINDOW,
                             Space::Shared if relocation.generic => SHARED_WINDOW,
@@ -247,7 +253,9 @@ impl Emulator {
 
     /// Names of a module's kernels.
     pub fn kernels(&self, module: ModuleId) -> Vec<&str> {
-        self.modules.get(module.0).map_or_else(Vec::new, |m| m.kernels.iter().map(|p| p.name.as_str()).collect())
+        self.modules
+            .get(module.0)
+            .map_or_else(Vec::new, |m| m.kernels.iter().map(|p| p.name.as_str()).collect())
     }
 
     /// A decoded kernel.

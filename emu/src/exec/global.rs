@@ -122,7 +122,11 @@ impl GlobalMemory {
     pub fn find(&self, address: u64, size: u64) -> Option<(BufferId, &Buffer, u64)> {
         let (id, buffer) = self.at(address)?;
         let offset = address.wrapping_sub(buffer.base);
-        (!buffer.freed && offset < buffer.len && size <= buffer.len - offset).then_some((BufferId(id), buffer, offset))
+        (!buffer.freed && offset < buffer.len && size <= buffer.len - offset).then_some((
+            BufferId(id),
+            buffer,
+            offset,
+        ))
     }
 
     /// What an address that [`GlobalMemory::find`] does not know is near to.

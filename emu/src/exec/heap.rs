@@ -28,7 +28,10 @@ impl Heap {
     /// An address, or 0 if there is no room.
     pub fn malloc(&self, size: u64) -> u64 {
         let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(end) = size.max(1).checked_next_multiple_of(16).and_then(|s| inner.used.checked_add(s)) else { return 0 };
+        let Some(end) = size.max(1).checked_next_multiple_of(16).and_then(|s| inner.used.checked_add(s))
+        else {
+            return 0;
+        };
         if end > self.len {
             return 0;
         }

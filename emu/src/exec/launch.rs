@@ -133,7 +133,12 @@ pub fn shared_limit(target: Option<Target>) -> u32 {
 
 impl Emulator {
     /// Runs a kernel to its end, or to a fault, and says what was found.
-    pub fn launch(&mut self, module: ModuleId, config: &LaunchConfig, args: &[Arg]) -> Result<Report, LaunchError> {
+    pub fn launch(
+        &mut self,
+        module: ModuleId,
+        config: &LaunchConfig,
+        args: &[Arg],
+    ) -> Result<Report, LaunchError> {
         let unknown = || LaunchError::UnknownKernel {
             name: config.kernel.clone(),
             known: self.kernels(module).into_iter().map(str::to_owned).collect(),
@@ -154,7 +159,10 @@ impl Emulator {
             shared_bytes: shared_bytes(&program, config),
             options: &self.options,
             checks,
-            heap: self.heap.and_then(|id| self.global.buffer(id)).map(|b| super::heap::Heap::new(b.base, b.len)),
+            heap: self
+                .heap
+                .and_then(|id| self.global.buffer(id))
+                .map(|b| super::heap::Heap::new(b.base, b.len)),
             findings: Mutex::new(Findings::default()),
             output: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -232,26 +240,39 @@ fn refuse<T>(message: String) -> Result<T, LaunchError> {
 fn check_shape(program: &Program, config: &LaunchConfig) -> Result<[u32; 3], LaunchError> {
     let (grid, block, bounds) = (config.grid, config.block, &program.bounds);
     if grid.iter().zip(GRID_LIMIT).any(|(d, limit)| *d == 0 || u64::from(*d) > limit) {
-        return refuse(format!("the grid {grid:?} has a dimension that is 0 or over the limit {GRID_LIMIT:?}"));
+        return refuse(format!(
+            "the grid {grid:?} has a dimension that is 0 or over the limit {GRID_LIMIT:?}"
+        ));
     }
     let threads = product(block);
     if threads == 0 || threads > 1024 || block[2] > 64 {
-        return refuse(format!("a CTA of {block:?} has {threads} threads; 1 to 1024 are allowed, at most 64 in z"));
+        return refuse(format!(
+            "a CTA of {block:?} has {threads} threads; 1 to 1024 are allowed, at most 64 in z"
+        ));
     }
     if let Some(required) = bounds.reqntid
         && required != block
     {
-        return refuse(format!("`{}` requires CTAs of {required:?} threads, {block:?} were given", program.name));
+        return refuse(format!(
+            "`{}` requires CTAs of {required:?} threads, {block:?} were given",
+            program.name
+        ));
     }
     if let Some(most) = bounds.maxntid
         && threads > product(most)
     {
-        return refuse(format!("`{}` allows CTAs of {} threads, {threads} were given", program.name, product(most)));
+        return refuse(format!(
+            "`{}` allows CTAs of {} threads, {threads} were given",
+            program.name,
+            product(most)
+        ));
     }
     let used = shared_bytes(program, config) - SHARED_FIRST;
     let limit = shared_limit(program.target);
     if used > limit {
-        return refuse(format!("the kernel needs {used} bytes of shared memory, the target has {limit} for a CTA"));
+        return refuse(format!(
+            "the kernel needs {used} bytes of shared memory, the target has {limit} for a CTA"
+        ));
     }
     check_cluster(program, config)
 }
@@ -262,7 +283,10 @@ fn check_cluster(program: &Program, config: &LaunchConfig) -> Result<[u32; 3], L
     if let (Some(required), Some(given)) = (required, config.cluster)
         && required != given
     {
-        return refuse(format!("`{}` requires clusters of {required:?} CTAs, {given:?} were given", program.name));
+        return refuse(format!(
+            "`{}` requires clusters of {required:?} CTAs, {given:?} were given",
+            program.name
+        ));
     }
     let cluster = config.cluster.or(required).unwrap_or([1, 1, 1]);
     let size = product(cluster);
@@ -299,7 +323,10 @@ fn run_all(run: &Run<'_>) -> Option<Counting> {
     }
     let parts: Vec<Option<Counting>> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|slot| scope.spawn(move || work(slot))).collect();
-        handles.into_iter().map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        handles
+            .into_iter()
+            .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     parts.into_iter().flatten().reduce(|mut all, part| {
         all.merge(&part);

@@ -173,7 +173,11 @@ impl Findings {
 
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}: {} at {}:{} `{}`", self.kind, self.message, self.place.function, self.place.line, self.place.instruction)?;
+        write!(
+            f,
+            "{:?}: {} at {}:{} `{}`",
+            self.kind, self.message, self.place.function, self.place.line, self.place.instruction
+        )?;
         if let Some((file, line, _)) = &self.place.source {
             write!(f, " ({file}:{line})")?;
         }

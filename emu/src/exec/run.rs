@@ -105,7 +105,8 @@ impl<'a> Cx<'a> {
         if CHECK {
             let defined = self.defined(crate::isa::Class::Pred, inst.guard);
             if defined & all != all {
-                let reg = crate::isa::Reg { class: crate::isa::Class::Pred, slot: inst.guard, critical: true };
+                let reg =
+                    crate::isa::Reg { class: crate::isa::Class::Pred, slot: inst.guard, critical: true };
                 self.undefined(inst, reg, all & !defined);
             }
         }
@@ -138,7 +139,8 @@ impl<'a> Cx<'a> {
             if i == first {
                 continue;
             }
-            let group = Group { mask, pc, state: State::Ready, ticket: Ticket::None, tried: 0, ..self.group.clone() };
+            let group =
+                Group { mask, pc, state: State::Ready, ticket: Ticket::None, tried: 0, ..self.group.clone() };
             self.warp.groups.push(group);
         }
         (self.group.mask, self.group.pc) = parts[first];
@@ -155,7 +157,11 @@ impl<'a> Cx<'a> {
         let mut changed = false;
         loop {
             let other = self.warp.groups.iter().position(|g| {
-                g.pc == pc && g.frame == frame && g.mask & needed != 0 && g.ticket == Ticket::None && g.state != State::Parked
+                g.pc == pc
+                    && g.frame == frame
+                    && g.mask & needed != 0
+                    && g.ticket == Ticket::None
+                    && g.state != State::Parked
             });
             let Some(i) = other else { break };
             let other = self.warp.groups.swap_remove(i);
@@ -176,7 +182,11 @@ impl<'a> Cx<'a> {
             _ => false,
         };
         while let Some(i) = self.warp.groups.iter().position(|g| {
-            g.pc == pc && g.frame == frame && g.mask & wanted != 0 && open(&g.ticket) && g.state != State::Parked
+            g.pc == pc
+                && g.frame == frame
+                && g.mask & wanted != 0
+                && open(&g.ticket)
+                && g.state != State::Parked
         }) {
             let other = self.warp.groups.swap_remove(i);
             self.warp.merge(&mut self.group, other);
@@ -296,7 +306,8 @@ impl<'a> Cx<'a> {
     /// Says once that lanes are missing where all must take part.
     pub fn missing(&mut self, inst: &Inst, lanes: u32, mask: u32) {
         let lane = mask.trailing_zeros() as usize % 32;
-        let message = format!("lanes {lanes:#010x} of the warp have ended, and all lanes must execute this together");
+        let message =
+            format!("lanes {lanes:#010x} of the warp have ended, and all lanes must execute this together");
         self.report(inst.site, FindingKind::MissingLanes, Severity::Error, lane, message);
     }
 }

@@ -34,7 +34,9 @@ fn turn<const CHECK: bool, const COUNT: bool>(
     let mut alive = true;
     while alive && left > 0 {
         let turns = warp.turns;
-        let Some(i) = warp.groups.iter().position(|g| g.state != State::Parked && g.tried != turns) else { break };
+        let Some(i) = warp.groups.iter().position(|g| g.state != State::Parked && g.tried != turns) else {
+            break;
+        };
         let group = warp.groups.remove(i);
         let alone = warp.groups.iter().all(|g| g.state == State::Parked);
         let quantum = if alone { left } else { left.min(GROUP_QUANTUM) };
@@ -168,14 +170,24 @@ fn standing(run: &Run<'_>, cluster: &Cluster) -> String {
             let place = place_of(&run.program, group_site(run, warp, group));
             let cta = cluster.ctas[warp.cta].id;
             let id = warp.id;
-            text += &format!("; CTA {cta:?} warp {id} lanes {:#010x} at line {} `{}`", group.mask, place.line, place.instruction);
+            text += &format!(
+                "; CTA {cta:?} warp {id} lanes {:#010x} at line {} `{}`",
+                group.mask, place.line, place.instruction
+            );
             shown += 1;
         }
     }
     text
 }
 
-fn finding_at(run: &Run<'_>, cluster: &Cluster, warp: &Warp, group: &Group, kind: FindingKind, message: String) -> Finding {
+fn finding_at(
+    run: &Run<'_>,
+    cluster: &Cluster,
+    warp: &Warp,
+    group: &Group,
+    kind: FindingKind,
+    message: String,
+) -> Finding {
     let lane = group.mask.trailing_zeros() as usize % 32;
     Finding {
         kind,
@@ -198,7 +210,11 @@ fn deadlock(run: &Run<'_>, cluster: &Cluster) {
             let site = group_site(run, warp, group);
             let text = run.program.sites.get(site as usize).map_or("", |s| s.text.as_str());
             if missing != 0 && needs_all_lanes(text) {
-                let kind = if text.starts_with("bar") { FindingKind::BarrierMisuse } else { FindingKind::MissingLanes };
+                let kind = if text.starts_with("bar") {
+                    FindingKind::BarrierMisuse
+                } else {
+                    FindingKind::MissingLanes
+                };
                 let message = format!("lanes {missing:#010x} of the warp do not come to this instruction");
                 run.add(finding_at(run, cluster, warp, group, kind, message));
             }

@@ -82,17 +82,31 @@ fn describe(race: &shadow::Race) -> String {
         C::ScopeTooNarrow => "two accesses whose scope does not reach from one thread to the other",
         C::NonCoherent => "a read through the read-only path of bytes that the grid writes",
         C::MissingProxyFence => "a proxy fence is missing between a generic and an asynchronous access",
-        C::MissingProxyFenceAfterRead => "a proxy fence is missing between a generic read and an asynchronous write",
-        C::MissingTensorMapFence => "the tensormap proxy's fence is missing between a map's write and its use",
+        C::MissingProxyFenceAfterRead => {
+            "a proxy fence is missing between a generic read and an asynchronous write"
+        }
+        C::MissingTensorMapFence => {
+            "the tensormap proxy's fence is missing between a map's write and its use"
+        }
         C::MbarrierInit => "an mbarrier is used before anything orders its initialisation",
-        C::MbarrierInitFence => "an mbarrier is used by another CTA or a copy without a fence after its initialisation",
+        C::MbarrierInitFence => {
+            "an mbarrier is used by another CTA or a copy without a fence after its initialisation"
+        }
         C::PeerNotStarted => "another CTA's shared memory is accessed before it is known to have started",
-        C::PeerExited => "another CTA's shared memory is accessed, and nothing keeps that CTA from ending before",
+        C::PeerExited => {
+            "another CTA's shared memory is accessed, and nothing keeps that CTA from ending before"
+        }
     };
     match race.first {
         Some(first) => {
             let w = first.who;
-            format!("{what}; the first by CTA {} warp {} lane {}{}", w.cta, w.warp, w.lane, if first.asynchronous { " (asynchronous)" } else { "" })
+            format!(
+                "{what}; the first by CTA {} warp {} lane {}{}",
+                w.cta,
+                w.warp,
+                w.lane,
+                if first.asynchronous { " (asynchronous)" } else { "" }
+            )
         }
         None => what.to_owned(),
     }
@@ -117,7 +131,12 @@ impl Cx<'_> {
     }
 
     /// Gives an asynchronous operation of lanes a name to the detector, and tells what it accesses.
-    pub fn fork(&self, mask: u32, kind: AsyncKind, f: impl FnOnce(&mut Detector, AsyncId)) -> Option<AsyncId> {
+    pub fn fork(
+        &self,
+        mask: u32,
+        kind: AsyncKind,
+        f: impl FnOnce(&mut Detector, AsyncId),
+    ) -> Option<AsyncId> {
         let who = self.who(mask)?;
         let mut watch = self.run.watch();
         let id = watch.detector.fork(&[who], kind);
@@ -129,7 +148,13 @@ impl Cx<'_> {
     }
 
     /// Tells the detector of an access.
-    pub(super) fn watch_races(&self, space: shadow::Space, request: &Request, addresses: &[u64; 32], mask: u32) {
+    pub(super) fn watch_races(
+        &self,
+        space: shadow::Space,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+    ) {
         if self.run.checks.races {
             self.tell(mask, |detector, who| detector.access(who, space, addresses, &request.access));
         }
@@ -137,7 +162,13 @@ impl Cx<'_> {
 
     /// After an access of global memory: tells the detector, and keeps or asks which bytes were written. Gives the
     /// lanes that read bytes which have values.
-    pub(super) fn watch_global(&self, request: &Request, addresses: &[u64; 32], mask: u32, written: u32) -> u32 {
+    pub(super) fn watch_global(
+        &self,
+        request: &Request,
+        addresses: &[u64; 32],
+        mask: u32,
+        written: u32,
+    ) -> u32 {
         self.watch_races(shadow::Space::Global, request, addresses, mask);
         if !self.run.checks.definedness {
             return u32::MAX;
@@ -146,7 +177,10 @@ impl Cx<'_> {
         let mut defined = u32::MAX;
         let mut watch = self.run.watch();
         for lane in lanes(mask) {
-            let Some((id, buffer, offset)) = self.run.global.find(addresses[lane], request.bytes.into()) else { continue };
+            let Some((id, buffer, offset)) = self.run.global.find(addresses[lane], request.bytes.into())
+            else {
+                continue;
+            };
             if buffer.initialised {
                 continue;
             }

@@ -15,21 +15,63 @@ use crate::shadow::{self, Kind, Proxy, Scope, Strength};
 
 /// The forms.
 pub(super) const FORMS: &[Form] = &[
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,gpu,sys].[global,shared,shared::cta].{add,min,max,and,or,xor,exch,inc,dec}.[L2::cache_hint].{b32,b64,u32,u64,s32,s64,f32,f64}", 60),
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].{add,min,max,and,or,xor,exch,inc,dec}.[L2::cache_hint].{b32,b64,u32,u64,s32,s64,f32,f64}", 90),
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,gpu,sys].[global,shared,shared::cta].cas.[L2::cache_hint].{b16,b32,b64}", 70),
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].cas.[L2::cache_hint].{b16,b32,b64}", 90),
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].{cas,exch}.[L2::cache_hint].b128", 90),
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].add.noftz.[L2::cache_hint].{f16,f16x2,bf16,bf16x2}", 70),
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global].add.[L2::cache_hint].{v2,v4}.f32", 90),
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global].{add,min,max}.noftz.[L2::cache_hint].{v2,v4,v8}.{f16,bf16}", 90),
-    form("atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global].{add,min,max}.noftz.[L2::cache_hint].{v2,v4}.{f16x2,bf16x2}", 90),
-    form("red.[relaxed,release].[cta,gpu,sys].[global,shared,shared::cta].{add,min,max,and,or,xor,inc,dec}.[L2::cache_hint].{b32,b64,u32,u64,s32,s64,f32,f64}", 60),
-    form("red.[relaxed,release].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].{add,min,max,and,or,xor,inc,dec}.[L2::cache_hint].{b32,b64,u32,u64,s32,s64,f32,f64}", 90),
-    form("red.[relaxed,release].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].add.noftz.[L2::cache_hint].{f16,f16x2,bf16,bf16x2}", 70),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,gpu,sys].[global,shared,shared::cta].{add,min,max,and,or,xor,exch,inc,dec}.[L2::cache_hint].{b32,b64,u32,u64,s32,s64,f32,f64}",
+        60,
+    ),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].{add,min,max,and,or,xor,exch,inc,dec}.[L2::cache_hint].{b32,b64,u32,u64,s32,s64,f32,f64}",
+        90,
+    ),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,gpu,sys].[global,shared,shared::cta].cas.[L2::cache_hint].{b16,b32,b64}",
+        70,
+    ),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].cas.[L2::cache_hint].{b16,b32,b64}",
+        90,
+    ),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].{cas,exch}.[L2::cache_hint].b128",
+        90,
+    ),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].add.noftz.[L2::cache_hint].{f16,f16x2,bf16,bf16x2}",
+        70,
+    ),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global].add.[L2::cache_hint].{v2,v4}.f32",
+        90,
+    ),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global].{add,min,max}.noftz.[L2::cache_hint].{v2,v4,v8}.{f16,bf16}",
+        90,
+    ),
+    form(
+        "atom.[relaxed,acquire,release,acq_rel].[cta,cluster,gpu,sys].[global].{add,min,max}.noftz.[L2::cache_hint].{v2,v4}.{f16x2,bf16x2}",
+        90,
+    ),
+    form(
+        "red.[relaxed,release].[cta,gpu,sys].[global,shared,shared::cta].{add,min,max,and,or,xor,inc,dec}.[L2::cache_hint].{b32,b64,u32,u64,s32,s64,f32,f64}",
+        60,
+    ),
+    form(
+        "red.[relaxed,release].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].{add,min,max,and,or,xor,inc,dec}.[L2::cache_hint].{b32,b64,u32,u64,s32,s64,f32,f64}",
+        90,
+    ),
+    form(
+        "red.[relaxed,release].[cta,cluster,gpu,sys].[global,shared,shared::cta,shared::cluster].add.noftz.[L2::cache_hint].{f16,f16x2,bf16,bf16x2}",
+        70,
+    ),
     form("red.[relaxed,release].[cta,cluster,gpu,sys].[global].add.[L2::cache_hint].{v2,v4}.f32", 90),
-    form("red.[relaxed,release].[cta,cluster,gpu,sys].[global].{add,min,max}.noftz.[L2::cache_hint].{v2,v4,v8}.{f16,bf16}", 90),
-    form("red.[relaxed,release].[cta,cluster,gpu,sys].[global].{add,min,max}.noftz.[L2::cache_hint].{v2,v4}.{f16x2,bf16x2}", 90),
+    form(
+        "red.[relaxed,release].[cta,cluster,gpu,sys].[global].{add,min,max}.noftz.[L2::cache_hint].{v2,v4,v8}.{f16,bf16}",
+        90,
+    ),
+    form(
+        "red.[relaxed,release].[cta,cluster,gpu,sys].[global].{add,min,max}.noftz.[L2::cache_hint].{v2,v4}.{f16x2,bf16x2}",
+        90,
+    ),
 ];
 
 const OPERATIONS: [(&str, Operation); 9] = [
@@ -108,7 +150,14 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         same_value: 0,
     };
     let request = Request { space: space_of(dec, &address), bytes, access };
-    let mut plan = Plan { request, change: Change::Compare, element: ty.bits() / 8, to: vec![], from: vec![], with: vec![] };
+    let mut plan = Plan {
+        request,
+        change: Change::Compare,
+        element: ty.bits() / 8,
+        to: vec![],
+        from: vec![],
+        with: vec![],
+    };
     if !cas && ty.bits() != 128 {
         plan.change = change(dec, ty)?;
     }
@@ -269,12 +318,19 @@ fn quads<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
         Ok(found) => found,
         Err(flow) => return flow,
     };
-    let both = |cx: &Cx<'_>, slots: &[Slot]| slots.first().map_or([[0; 32]; 2], |s| [cx.long(*s), cx.long(*s + 1)]);
+    let both =
+        |cx: &Cx<'_>, slots: &[Slot]| slots.first().map_or([[0; 32]; 2], |s| [cx.long(*s), cx.long(*s + 1)]);
     let (value, with) = (both(cx, &plan.from), both(cx, &plan.with));
     let join = |v: &[[u64; 32]; 2], l: usize| u128::from(v[0][l]) | u128::from(v[1][l]) << 64;
     let mut old = [[0u64; 32]; 2];
     for lane in order(cx, mask) {
-        let change = |now: u128| if plan.with.is_empty() { join(&value, lane) } else { atomic::cas128(now, join(&value, lane), join(&with, lane)) };
+        let change = |now: u128| {
+            if plan.with.is_empty() {
+                join(&value, lane)
+            } else {
+                atomic::cas128(now, join(&value, lane), join(&with, lane))
+            }
+        };
         let now = match spaces[lane] {
             MemSpace::Shared => {
                 let (rank, offset) = split_shared(addresses[lane]);

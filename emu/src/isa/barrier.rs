@@ -82,7 +82,9 @@ fn run<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
         } else {
             let id = cx.word(i.a)[mask.trailing_zeros() as usize % 32];
             let values = std::array::from_fn(|l| u64::from(votes >> l & 1));
-            let Some(all) = cx.exchange(KEY | u64::from(id), needed, mask, &values) else { return Flow::Wait };
+            let Some(all) = cx.exchange(KEY | u64::from(id), needed, mask, &values) else {
+                return Flow::Wait;
+            };
             lanes_here = all.lanes;
             votes = lanes(all.lanes).filter(|l| all.values[*l] != 0).fold(0, |m, l| m | 1 << l);
         }
@@ -103,18 +105,30 @@ fn arrive<'a>(cx: &mut Cx<'a>, i: &'a Inst, plan: &Plan, mask: u32, all: u32, vo
         cx.report(i.site, FindingKind::BarrierMisuse, Severity::Error, lane, message);
     }
     if id > 15 {
-        return cx.abort(i, FindingKind::BarrierMisuse, lane, format!("barrier {id}; a CTA has barriers 0 to 15"));
+        return cx.abort(
+            i,
+            FindingKind::BarrierMisuse,
+            lane,
+            format!("barrier {id}; a CTA has barriers 0 to 15"),
+        );
     }
     if let Some(n) = count
         && (n == 0 || n % 32 != 0)
     {
-        return cx.abort(i, FindingKind::BarrierMisuse, lane, format!("a thread count of {n}, which is no multiple of 32"));
+        return cx.abort(
+            i,
+            FindingKind::BarrierMisuse,
+            lane,
+            format!("a thread count of {n}, which is no multiple of 32"),
+        );
     }
     let (warp, expected) = (cx.warp.id, cx.expected_threads());
     let barrier = &mut cx.cta().barriers[id as usize];
     let generation = match barrier.arrive(warp, count, expected, plan.arrival, (votes, all)) {
         Ok(generation) => generation,
-        Err(misuse) => return cx.abort(i, FindingKind::BarrierMisuse, lane, format!("barrier {id}: {misuse}")),
+        Err(misuse) => {
+            return cx.abort(i, FindingKind::BarrierMisuse, lane, format!("barrier {id}: {misuse}"));
+        }
     };
     cx.tell(all, |detector, who| detector.barrier_arrive(who, BarrierRef::Cta(id), generation, true));
     let key = KEY | u64::from(id);

@@ -45,7 +45,11 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         }
         "bfi" => bfi(dec, ty),
         "prmt" => prmt(dec),
-        "fns" => dec.plain(every!(W = |m, base, n: u32| bits::fns(m, base, n as i32); W, W, W), WORD, &[WORD, WORD, WORD]),
+        "fns" => dec.plain(
+            every!(W = |m, base, n: u32| bits::fns(m, base, n as i32); W, W, W),
+            WORD,
+            &[WORD, WORD, WORD],
+        ),
         "bmsk" => overrun(
             dec,
             every!(W = |a, b| bits::bmsk(a, b, Overrun::Clamp); W, W),

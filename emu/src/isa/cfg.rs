@@ -10,7 +10,8 @@ pub(crate) const RETURN: usize = usize::MAX;
 pub(crate) fn post_dominators(function: &Function) -> Vec<usize> {
     let body = function.body.as_deref().unwrap_or(&[]);
     let end = body.len();
-    let successors: Vec<Vec<usize>> = body.iter().enumerate().map(|(i, inst)| next(function, inst, i, end)).collect();
+    let successors: Vec<Vec<usize>> =
+        body.iter().enumerate().map(|(i, inst)| next(function, inst, i, end)).collect();
     let order = reverse_post_order(&successors, end);
     let mut rank = vec![usize::MAX; end + 1];
     order.iter().enumerate().for_each(|(r, node)| rank[*node] = r);

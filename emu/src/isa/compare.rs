@@ -15,10 +15,22 @@ pub(super) const FORMS: &[Form] = &[
     form("setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].f64", 50),
     form("setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].[ftz].{f16,f16x2}", 53),
     form("setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].{bf16,bf16x2}", 90),
-    form("set.{eq,ne,lt,le,gt,ge,lo,ls,hi,hs}.[and,or,xor].{u32,s32,f32}.{b16,b32,b64,u16,u32,u64,s16,s32,s64}", 50),
-    form("set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].[ftz].{u32,s32,f32}.{f32,f64}", 50),
-    form("set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].[ftz].{f16,u16,s16,u32,s32}.f16", 53),
-    form("set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].{bf16,u16,s16,u32,s32}.bf16", 90),
+    form(
+        "set.{eq,ne,lt,le,gt,ge,lo,ls,hi,hs}.[and,or,xor].{u32,s32,f32}.{b16,b32,b64,u16,u32,u64,s16,s32,s64}",
+        50,
+    ),
+    form(
+        "set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].[ftz].{u32,s32,f32}.{f32,f64}",
+        50,
+    ),
+    form(
+        "set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].[ftz].{f16,u16,s16,u32,s32}.f16",
+        53,
+    ),
+    form(
+        "set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].{bf16,u16,s16,u32,s32}.bf16",
+        90,
+    ),
     form("set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].[ftz].f16x2.f16x2", 53),
     form("set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.[and,or,xor].bf16x2.bf16x2", 90),
     form("selp.{b16,b32,b64,u16,u32,u64,s16,s32,s64,f32,f64}", 50),
@@ -90,7 +102,8 @@ macro_rules! outcome2 {
             let (mut low, mut high) = (0u32, 0u32);
             for l in 0..32 {
                 low |= u32::from($compare(r, $flush(av[l] as u16), $flush(bv[l] as u16))) << l;
-                high |= u32::from($compare(r, $flush((av[l] >> 16) as u16), $flush((bv[l] >> 16) as u16))) << l;
+                high |=
+                    u32::from($compare(r, $flush((av[l] >> 16) as u16), $flush((bv[l] >> 16) as u16))) << l;
             }
             (low, high)
         }
@@ -120,7 +133,9 @@ fn floats(ty: Type, ftz: bool) -> Outcome {
         (Type::F(32), false) => outcome!(word, |r, a, b| f32::compare(r, a, b)),
         (Type::F(32), true) => outcome!(word, |r, a, b| f32::compare(r, f32::flush(a), f32::flush(b))),
         (Type::F(_), false) => outcome!(word, |r, a, b| f16::compare(r, a as u16, b as u16)),
-        (Type::F(_), true) => outcome!(word, |r, a, b| f16::compare(r, f16::flush(a as u16), f16::flush(b as u16))),
+        (Type::F(_), true) => {
+            outcome!(word, |r, a, b| f16::compare(r, f16::flush(a as u16), f16::flush(b as u16)))
+        }
         (Type::F16x2, false) => outcome2!(f16::compare, same),
         (Type::F16x2, true) => outcome2!(f16::compare, f16::flush),
         (Type::Bf16x2, _) => outcome2!(bf16::compare, same),
@@ -153,7 +168,8 @@ fn setp(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     dec.expect(n, n)?;
     // The frequent comparisons have handlers of their own.
     let single = !matches!(dec.operand(0)?, Operand::Pair(..)) && plan.combine.is_none();
-    let quick = if single { quick(ty, plan.relation, dec.which(&["lo", "ls", "hi", "hs"]).is_some()) } else { None };
+    let quick =
+        if single { quick(ty, plan.relation, dec.which(&["lo", "ls", "hi", "hs"]).is_some()) } else { None };
     let pairs = matches!(ty, Type::F16x2 | Type::Bf16x2);
     let mut step = Inst::new(quick.unwrap_or(if pairs { setp_pairs } else { setp_any }));
     (step.a, step.b) = (dec.src(1, ty)?, dec.src(2, ty)?);
@@ -320,9 +336,13 @@ fn slct(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let float = by == Type::F(32);
     let run: Handler = match (ty.bits() == 64, float) {
         (false, false) => every!(W = |a: u32, b: u32, c: u32| if c as i32 >= 0 { a } else { b }; W, W, W),
-        (false, true) => every!(W = |a: u32, b: u32, c: u32| if f32::compare(Compare::Ge, c, 0) { a } else { b }; W, W, W),
+        (false, true) => {
+            every!(W = |a: u32, b: u32, c: u32| if f32::compare(Compare::Ge, c, 0) { a } else { b }; W, W, W)
+        }
         (true, false) => every!(L = |a: u64, b: u64, c: u32| if c as i32 >= 0 { a } else { b }; L, L, W),
-        (true, true) => every!(L = |a: u64, b: u64, c: u32| if f32::compare(Compare::Ge, c, 0) { a } else { b }; L, L, W),
+        (true, true) => {
+            every!(L = |a: u64, b: u64, c: u32| if f32::compare(Compare::Ge, c, 0) { a } else { b }; L, L, W)
+        }
     };
     let flushed = float && dec.has("ftz");
     if flushed && ty.bits() == 64 {

@@ -184,7 +184,9 @@ fn known(dec: &Dec<'_>, id: FunctionId) -> Result<Callee, Refusal> {
         return Ok(Callee::Known(*index));
     }
     let name = dec.module.functions.get(id.0 as usize).map_or("?", |f| f.name.as_str());
-    library::find(name).map(Callee::Library).ok_or_else(|| format!("`{name}` has no body, and is none of {}", library::names()))
+    library::find(name)
+        .map(Callee::Library)
+        .ok_or_else(|| format!("`{name}` has no body, and is none of {}", library::names()))
 }
 
 fn carriers(dec: &mut Dec<'_>, operand: usize, source: bool) -> Result<Vec<Carrier>, Refusal> {
@@ -308,7 +310,8 @@ fn call_indirect<'a>(cx: &mut Cx<'a>, i: &'a Inst, slot: Slot, mask: u32) -> Flo
     match fits {
         Some(target) => enter(cx, i, call, target, same),
         None => {
-            let message = format!("{:#x} is no function with {} parameters", handles[first], call.arguments.len());
+            let message =
+                format!("{:#x} is no function with {} parameters", handles[first], call.arguments.len());
             cx.abort(i, FindingKind::Undefined, first, message)
         }
     }
@@ -329,7 +332,12 @@ fn enter<'a>(cx: &mut Cx<'a>, i: &'a Inst, call: &'a Call, target: u32, mask: u3
     let depth = cx.warp.frames.len();
     if base + code.local_bytes > LOCAL_LIMIT || depth > DEPTH {
         let lane = mask.trailing_zeros() as usize % 32;
-        return cx.abort(i, FindingKind::OutOfBounds, lane, format!("the stack of `{}` overflows", code.name));
+        return cx.abort(
+            i,
+            FindingKind::OutOfBounds,
+            lane,
+            format!("the stack of `{}` overflows", code.name),
+        );
     }
     let number = cx.warp.new_frame();
     let mut frame = std::mem::take(&mut cx.warp.frames[number as usize]);
@@ -387,7 +395,8 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let call = cx.program.data::<Call>(i.x);
     let Callee::Library(routine) = call.callee else { return Flow::Next };
     let base = cx.frame.local_base;
-    let arguments: Vec<[u64; 32]> = call.arguments.iter().map(|c| as_numbers(&take(cx, c, base, mask))).collect();
+    let arguments: Vec<[u64; 32]> =
+        call.arguments.iter().map(|c| as_numbers(&take(cx, c, base, mask))).collect();
     let mut result = [0; 32];
     for lane in lanes(mask) {
         let values: Vec<u64> = arguments.iter().map(|a| a[lane]).collect();
@@ -398,7 +407,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     }
     if let Some(to) = call.results.first() {
         let parcel = match to {
-            Carrier::Register(reg) => Parcel::Register(result, u32::MAX),
+            Carrier::Register(_) => Parcel::Register(result, u32::MAX),
             Carrier::Frame(_, size) => {
                 let bytes = |l: usize| result[l].to_le_bytes()[..(*size as usize).min(8)].to_vec();
                 Parcel::Bytes(lanes(mask).map(|l| (l, bytes(l), true)).collect())

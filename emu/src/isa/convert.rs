@@ -112,8 +112,11 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         return pack_integers(dec);
     }
     let words: Vec<&str> = dec.inst.modifiers.iter().map(String::as_str).collect();
-    let formats: Vec<&str> =
-        words.iter().copied().filter(|w| ELEMENTS.iter().any(|e| e.0 == *w) || PACKED.iter().any(|p| p.0 == *w)).collect();
+    let formats: Vec<&str> = words
+        .iter()
+        .copied()
+        .filter(|w| ELEMENTS.iter().any(|e| e.0 == *w) || PACKED.iter().any(|p| p.0 == *w))
+        .collect();
     let [to, from] = formats[..] else { return Err("a target and a source type are needed".to_owned()) };
     let packed = |w: &str| PACKED.iter().find(|p| p.0 == w).copied();
     match (packed(to), packed(from)) {
@@ -130,7 +133,10 @@ fn scalar(dec: &mut Dec<'_>, to: &str, from: &str) -> Result<(), Refusal> {
     let ((_, to, to_ty), (_, from, from_ty)) = (element(to)?, element(from)?);
     dec.expect(2, 2)?;
     let options = options(dec);
-    if from == Element::F64 && matches!(to, Element::F32 | Element::F16) && dec.which(&["rn", "rz", "rm", "rp"]).is_none() {
+    if from == Element::F64
+        && matches!(to, Element::F32 | Element::F16)
+        && dec.which(&["rn", "rz", "rm", "rp"]).is_none()
+    {
         return Err("a rounding is needed".to_owned());
     }
     let conversion = Conversion::new(from, to, options);
@@ -322,7 +328,8 @@ fn pack_integers(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let x = dec.which(&PACK_TARGETS.map(|(word, _)| word)).ok_or("no target type")? as u32;
     let word = Type::B(32);
     if x < 2 {
-        let run = active_x!(W = |x: u32, (a, b)| packed::pack_saturated(PACK_TARGETS[x as usize].1, a, b, 0); W, W);
+        let run =
+            active_x!(W = |x: u32, (a, b)| packed::pack_saturated(PACK_TARGETS[x as usize].1, a, b, 0); W, W);
         return dec.plain_x(run, x, word, &[word, word]);
     }
     let run = active_x!(W = |x: u32, (a, b, c)| packed::pack_saturated(PACK_TARGETS[x as usize].1, a, b, c); W, W, W);

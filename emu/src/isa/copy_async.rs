@@ -78,7 +78,8 @@ fn copy(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let mut step = Inst::new(issue);
     put_address(&mut step, &to);
     step.b = from.slot;
-    let mut plan = Plan { bytes, base: base_code(from.base), offset: from.offset, limited: false, ignored: false };
+    let mut plan =
+        Plan { bytes, base: base_code(from.base), offset: from.offset, limited: false, ignored: false };
     step.e = PRED_FALSE;
     if extra == 1 {
         let predicate = match dec.operand(3)? {
@@ -113,7 +114,9 @@ impl Operation for Copy {
             let mut bytes = [0; 16];
             if self.read[lane] > 0 {
                 match cx.run.global.find(self.from[lane], self.read[lane].into()) {
-                    Some((_, buffer, offset)) => buffer.words().bytes(offset, &mut bytes[..self.read[lane] as usize]),
+                    Some((_, buffer, offset)) => {
+                        buffer.words().bytes(offset, &mut bytes[..self.read[lane] as usize])
+                    }
                     None => {
                         let message = "the source of a copy is in no buffer when it takes effect".to_owned();
                         cx.report(FindingKind::UseAfterFree, lane, message, Some(self.from[lane]), None);
@@ -149,12 +152,14 @@ fn issue<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
         let message = format!("{} source bytes for a copy of {}", read[lane], plan.bytes);
         return cx.abort(i, FindingKind::AsyncMisuse, lane, message);
     }
-    let request = |space, kind, bytes| Request { space, bytes, access: shadow::Access::weak(i.site, kind, bytes) };
+    let request =
+        |space, kind, bytes| Request { space, bytes, access: shadow::Access::weak(i.site, kind, bytes) };
     // A copy that reads nothing may have any source.
     let reading = lanes(mask).filter(|l| read[*l] > 0).fold(0, |m, l| m | 1 << l);
     let target = request(MemSpace::Shared, shadow::Kind::Write, plan.bytes);
     let source = request(MemSpace::Global, shadow::Kind::Read, plan.bytes);
-    let checked = cx.check(i, &target, &to, mask).and_then(|()| cx.check_source(i, &source, &from, &read, reading));
+    let checked =
+        cx.check(i, &target, &to, mask).and_then(|()| cx.check_source(i, &source, &from, &read, reading));
     if let Err(flow) = checked {
         return flow;
     }

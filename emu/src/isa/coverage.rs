@@ -49,7 +49,8 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coverage.md");
         let page = super::page();
         if std::env::var_os("JET_BLESS").is_some() {
-            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).expect("the folder can be made");
+            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs"))
+                .expect("the folder can be made");
             std::fs::write(path, &page).expect("the page can be written");
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();

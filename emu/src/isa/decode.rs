@@ -27,7 +27,11 @@ pub struct DecodeError {
 }
 
 /// Decodes a kernel; `fixed` has the addresses of global and constant variables.
-pub fn decode(module: &Module, kernel: FunctionId, fixed: &HashMap<SymbolId, u64>) -> Result<Program, Vec<DecodeError>> {
+pub fn decode(
+    module: &Module,
+    kernel: FunctionId,
+    fixed: &HashMap<SymbolId, u64>,
+) -> Result<Program, Vec<DecodeError>> {
     let function = &module.functions[kernel.0 as usize];
     let Some(target) = module.target.first().and_then(|t| Target::parse(t)) else {
         let message = format!("the target {:?} is not an architecture", module.target);
@@ -57,7 +61,12 @@ pub fn decode(module: &Module, kernel: FunctionId, fixed: &HashMap<SymbolId, u64
     if errors.is_empty() { Ok(program) } else { Err(errors) }
 }
 
-fn kernel_params(module: &Module, function: &ptx::Function, id: FunctionId, layout: &Layout) -> Vec<KernelParam> {
+fn kernel_params(
+    module: &Module,
+    function: &ptx::Function,
+    id: FunctionId,
+    layout: &Layout,
+) -> Vec<KernelParam> {
     let one = |param: &Param| {
         let ParamStorage::Memory(symbol) = param.storage else { return None };
         let variable = module.variables.get(symbol.0 as usize)?;
@@ -102,11 +111,18 @@ impl Unit<'_> {
             control::resolve(&mut code, self.program, &starts, &cfg::post_dominators(function));
         }
         code.names = names(function, &regs);
-        (code.preds, code.words, code.longs) = (regs.preds as usize, regs.words as usize, regs.longs as usize);
+        (code.preds, code.words, code.longs) =
+            (regs.preds as usize, regs.words as usize, regs.longs as usize);
         code
     }
 
-    fn carrier(&self, id: FunctionId, function: &ptx::Function, regs: &Registers, param: &Param) -> Option<Carrier> {
+    fn carrier(
+        &self,
+        id: FunctionId,
+        function: &ptx::Function,
+        regs: &Registers,
+        param: &Param,
+    ) -> Option<Carrier> {
         match param.storage {
             ParamStorage::Memory(symbol) => {
                 let place = self.layout.place(symbol, id)?;
@@ -159,7 +175,13 @@ impl Unit<'_> {
     fn end(&mut self, index: u32, function: &ptx::Function, code: &mut Code) {
         let line = function.body.iter().flatten().last().map_or(function.line, |i| i.line);
         let text = "ret".to_owned();
-        self.program.sites.push(Site { function: index, line, loc: None, text, class: "Control flow and calls" });
+        self.program.sites.push(Site {
+            function: index,
+            line,
+            loc: None,
+            text,
+            class: "Control flow and calls",
+        });
         let mut step = Inst::new(control::ret);
         step.site = self.program.sites.len() as u32 - 1;
         code.insts.push(step);

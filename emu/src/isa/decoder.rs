@@ -235,7 +235,9 @@ impl<'a> Dec<'a> {
             Operand::F32(bits) => Ok(self.constant(ty, u64::from(*bits))),
             Operand::F64(bits) if ty.bits() == 64 => Ok(self.long_constant(*bits)),
             // A decimal float of a narrower instruction is rounded to its type.
-            Operand::F64(bits) if ty.bits() == 32 => Ok(self.word_constant((f64::from_bits(*bits) as f32).to_bits())),
+            Operand::F64(bits) if ty.bits() == 32 => {
+                Ok(self.word_constant((f64::from_bits(*bits) as f32).to_bits()))
+            }
             Operand::Special(name) => sreg::as_operand(self, name, ty),
             Operand::Symbol(symbol, offset) => {
                 let place = self.place(*symbol)?;
@@ -283,7 +285,11 @@ impl<'a> Dec<'a> {
             Operand::Register(id) => {
                 let (declared, slot, name) = self.register(*id)?;
                 if declared.bits() != ty.bits() {
-                    return Err(format!("`{name}` has {} bits, the instruction writes {}", declared.bits(), ty.bits()));
+                    return Err(format!(
+                        "`{name}` has {} bits, the instruction writes {}",
+                        declared.bits(),
+                        ty.bits()
+                    ));
                 }
                 self.note_def(class_of(declared), slot);
                 if declared.bits() == 128 {
@@ -464,7 +470,8 @@ impl<'a> Dec<'a> {
     /// Puts a helper step before it.
     pub fn emit_internal(&mut self, mut step: Inst, uses: &[(Class, Slot)], defs: &[(Class, Slot)]) {
         let reg = |&(class, slot): &(Class, Slot)| Reg { class, slot, critical: false };
-        let (uses, defs): (Vec<Reg>, Vec<Reg>) = (uses.iter().map(reg).collect(), defs.iter().map(reg).collect());
+        let (uses, defs): (Vec<Reg>, Vec<Reg>) =
+            (uses.iter().map(reg).collect(), defs.iter().map(reg).collect());
         step.uses = self.reg_list(&uses);
         step.defs = self.reg_list(&defs);
         step.flags = Flags { internal: true, ..step.flags };
@@ -492,7 +499,8 @@ impl<'a> Dec<'a> {
     pub fn plain(&mut self, run: Handler, to: Type, from: &[Type]) -> Result<(), Refusal> {
         self.expect(from.len() + 1, from.len() + 1)?;
         let mut step = Inst::new(run);
-        let slots: Vec<Slot> = from.iter().enumerate().map(|(i, ty)| self.src(i + 1, *ty)).collect::<Result<_, _>>()?;
+        let slots: Vec<Slot> =
+            from.iter().enumerate().map(|(i, ty)| self.src(i + 1, *ty)).collect::<Result<_, _>>()?;
         let at = |i: usize| slots.get(i).copied().unwrap_or(0);
         (step.a, step.b, step.c, step.e) = (at(0), at(1), at(2), at(3));
         step.d = self.dst(0, to)?;
@@ -511,7 +519,7 @@ impl<'a> Dec<'a> {
 }
 
 /// A type among modifiers; formats of tensor and conversion instructions are not types of registers.
-pub fn type_word(word: &str) -> Option<Type> {
+pub(super) fn type_word(word: &str) -> Option<Type> {
     Some(match word {
         "pred" => Type::Pred,
         "b8" => Type::B(8),

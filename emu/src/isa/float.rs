@@ -74,7 +74,10 @@ pub(super) fn pack_mode(dec: &Dec<'_>) -> u32 {
         Rounding::Down => 3,
         Rounding::Up => 4,
     };
-    rounding | u32::from(dec.has("ftz")) << 3 | u32::from(dec.has("sat")) << 4 | u32::from(dec.has("relu")) << 5
+    rounding
+        | u32::from(dec.has("ftz")) << 3
+        | u32::from(dec.has("sat")) << 4
+        | u32::from(dec.has("relu")) << 5
 }
 
 /// The inverse of [`pack_mode`].
@@ -138,7 +141,12 @@ fn binary32(dec: &mut Dec<'_>) -> Result<(), Refusal> {
 fn fma32(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let x = pack_mode(dec);
     let run: Handler = match x {
-        0 => every!(W = f32::fma; W, W, W),
+        0 => handler!(|cx, i, mask| {
+            let mut d = [0; 32];
+            f32::fma_lanes(&cx.word(i.a), &cx.word(i.b), &cx.word(i.c), &mut d);
+            cx.set_word(i.d, &d, mask);
+            Flow::Next
+        }),
         8 => every!(W = f32::fma_ftz; W, W, W),
         _ => active_x!(W = |x, (a, b, c)| f32::fma_mode(a, b, c, mode(x)); W, W, W),
     };
@@ -180,11 +188,17 @@ fn mixed_precision(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         ("add", _) => active_x!(W = |x, (a, c)| mixed::add_f16(a as u16, c, mode(x)); W, W),
         ("sub", Type::Bf16) => active_x!(W = |x, (a, c)| mixed::sub_bf16(a as u16, c, mode(x)); W, W),
         ("sub", _) => active_x!(W = |x, (a, c)| mixed::sub_f16(a as u16, c, mode(x)); W, W),
-        (_, Type::Bf16) => active_x!(W = |x, (a, b, c)| mixed::fma_bf16(a as u16, b as u16, c, mode(x)); W, W, W),
+        (_, Type::Bf16) => {
+            active_x!(W = |x, (a, b, c)| mixed::fma_bf16(a as u16, b as u16, c, mode(x)); W, W, W)
+        }
         _ => active_x!(W = |x, (a, b, c)| mixed::fma_f16(a as u16, b as u16, c, mode(x)); W, W, W),
     };
     let x = pack_mode(dec);
-    if dec.opcode() == "fma" { dec.plain_x(run, x, F32, &[half, half, F32]) } else { dec.plain_x(run, x, F32, &[half, F32]) }
+    if dec.opcode() == "fma" {
+        dec.plain_x(run, x, F32, &[half, half, F32])
+    } else {
+        dec.plain_x(run, x, F32, &[half, F32])
+    }
 }
 
 fn div(dec: &mut Dec<'_>, double: bool) -> Result<(), Refusal> {
@@ -217,7 +231,11 @@ fn unary_rounded(dec: &mut Dec<'_>, double: bool) -> Result<(), Refusal> {
 
 fn approximate(dec: &mut Dec<'_>, double: bool) -> Result<(), Refusal> {
     if double {
-        let run = if dec.opcode() == "rcp" { active!(L = approx::rcp_f64; L) } else { active!(L = approx::rsqrt_f64; L) };
+        let run = if dec.opcode() == "rcp" {
+            active!(L = approx::rcp_f64; L)
+        } else {
+            active!(L = approx::rsqrt_f64; L)
+        };
         return dec.plain(run, F64, &[F64]);
     }
     let run: Handler = match (dec.opcode(), dec.has("ftz")) {

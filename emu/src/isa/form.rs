@@ -143,8 +143,16 @@ impl Pattern {
         let mut rest = rest;
         while !rest.is_empty() {
             let (words, required, len) = match rest.as_bytes()[0] {
-                b'{' => (&rest[1..rest.find('}').unwrap_or(rest.len())], true, rest.find('}').unwrap_or(rest.len()) + 1),
-                b'[' => (&rest[1..rest.find(']').unwrap_or(rest.len())], false, rest.find(']').unwrap_or(rest.len()) + 1),
+                b'{' => (
+                    &rest[1..rest.find('}').unwrap_or(rest.len())],
+                    true,
+                    rest.find('}').unwrap_or(rest.len()) + 1,
+                ),
+                b'[' => (
+                    &rest[1..rest.find(']').unwrap_or(rest.len())],
+                    false,
+                    rest.find(']').unwrap_or(rest.len()) + 1,
+                ),
                 _ => {
                     let end = rest.find('.').unwrap_or(rest.len());
                     (&rest[..end], true, end)

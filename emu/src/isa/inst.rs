@@ -135,6 +135,10 @@ impl Inst {
 
 impl std::fmt::Debug for Inst {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inst").field("site", &self.site).field("d", &self.d).field("a", &self.a).finish_non_exhaustive()
+        f.debug_struct("Inst")
+            .field("site", &self.site)
+            .field("d", &self.d)
+            .field("a", &self.a)
+            .finish_non_exhaustive()
     }
 }

@@ -84,10 +84,28 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         "mul24" | "mad24" => product24(dec, signed),
         "dp4a" | "dp2a" => return dots(dec),
         "div" | "rem" => return division(dec, ty),
-        "neg" => return dec.plain(by_width(bits, [h!(b16::neg, 1), every!(W = b32::neg; W), every!(L = b64::neg; L)]), ty, &[ty]),
-        "abs" => return dec.plain(by_width(bits, [h!(b16::abs, 1), every!(W = b32::abs; W), every!(L = b64::abs; L)]), ty, &[ty]),
-        "sad" if signed => by_width(bits, [h!(b16::sad_s, 3), every!(W = b32::sad_s; W, W, W), every!(L = b64::sad_s; L, L, L)]),
-        "sad" => by_width(bits, [h!(b16::sad_u, 3), every!(W = b32::sad_u; W, W, W), every!(L = b64::sad_u; L, L, L)]),
+        "neg" => {
+            return dec.plain(
+                by_width(bits, [h!(b16::neg, 1), every!(W = b32::neg; W), every!(L = b64::neg; L)]),
+                ty,
+                &[ty],
+            );
+        }
+        "abs" => {
+            return dec.plain(
+                by_width(bits, [h!(b16::abs, 1), every!(W = b32::abs; W), every!(L = b64::abs; L)]),
+                ty,
+                &[ty],
+            );
+        }
+        "sad" if signed => by_width(
+            bits,
+            [h!(b16::sad_s, 3), every!(W = b32::sad_s; W, W, W), every!(L = b64::sad_s; L, L, L)],
+        ),
+        "sad" => by_width(
+            bits,
+            [h!(b16::sad_u, 3), every!(W = b32::sad_u; W, W, W), every!(L = b64::sad_u; L, L, L)],
+        ),
         _ => simple(dec, bits, signed),
     };
     dec.plain(run, ty, &[ty, ty, ty][..if three { 3 } else { 2 }])
@@ -96,15 +114,27 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
 fn simple(dec: &Dec<'_>, bits: u32, signed: bool) -> Handler {
     match (dec.opcode(), signed) {
         ("add", _) if dec.has("sat") => every!(W = b32::add_sat_s; W, W),
-        ("add", _) => by_width(bits, [h!(b16::add, 2), every!(W = b32::add; W, W), every!(L = b64::add; L, L)]),
+        ("add", _) => {
+            by_width(bits, [h!(b16::add, 2), every!(W = b32::add; W, W), every!(L = b64::add; L, L)])
+        }
         ("sub", _) if dec.has("sat") => every!(W = b32::sub_sat_s; W, W),
-        ("sub", _) => by_width(bits, [h!(b16::sub, 2), every!(W = b32::sub; W, W), every!(L = b64::sub; L, L)]),
+        ("sub", _) => {
+            by_width(bits, [h!(b16::sub, 2), every!(W = b32::sub; W, W), every!(L = b64::sub; L, L)])
+        }
         ("min", _) if dec.has("relu") => every!(W = |a, b| b32::relu(b32::min_s(a, b)); W, W),
         ("max", _) if dec.has("relu") => every!(W = |a, b| b32::relu(b32::max_s(a, b)); W, W),
-        ("min", true) => by_width(bits, [h!(b16::min_s, 2), every!(W = b32::min_s; W, W), every!(L = b64::min_s; L, L)]),
-        ("min", false) => by_width(bits, [h!(b16::min_u, 2), every!(W = b32::min_u; W, W), every!(L = b64::min_u; L, L)]),
-        (_, true) => by_width(bits, [h!(b16::max_s, 2), every!(W = b32::max_s; W, W), every!(L = b64::max_s; L, L)]),
-        (_, false) => by_width(bits, [h!(b16::max_u, 2), every!(W = b32::max_u; W, W), every!(L = b64::max_u; L, L)]),
+        ("min", true) => {
+            by_width(bits, [h!(b16::min_s, 2), every!(W = b32::min_s; W, W), every!(L = b64::min_s; L, L)])
+        }
+        ("min", false) => {
+            by_width(bits, [h!(b16::min_u, 2), every!(W = b32::min_u; W, W), every!(L = b64::min_u; L, L)])
+        }
+        (_, true) => {
+            by_width(bits, [h!(b16::max_s, 2), every!(W = b32::max_s; W, W), every!(L = b64::max_s; L, L)])
+        }
+        (_, false) => {
+            by_width(bits, [h!(b16::max_u, 2), every!(W = b32::max_u; W, W), every!(L = b64::max_u; L, L)])
+        }
     }
 }
 
@@ -123,13 +153,30 @@ fn packed(dec: &mut Dec<'_>) -> Result<(), Refusal> {
 
 fn product(dec: &Dec<'_>, bits: u32, signed: bool) -> Handler {
     match (dec.opcode(), dec.has("hi"), signed) {
-        ("mul", false, _) => by_width(bits, [h!(b16::mul_lo, 2), every!(W = b32::mul_lo; W, W), every!(L = b64::mul_lo; L, L)]),
-        ("mul", true, false) => by_width(bits, [h!(b16::mul_hi_u, 2), every!(W = b32::mul_hi_u; W, W), every!(L = b64::mul_hi_u; L, L)]),
-        ("mul", true, true) => by_width(bits, [h!(b16::mul_hi_s, 2), every!(W = b32::mul_hi_s; W, W), every!(L = b64::mul_hi_s; L, L)]),
-        (_, false, _) => by_width(bits, [h!(b16::mad_lo, 3), every!(W = b32::mad_lo; W, W, W), every!(L = b64::mad_lo; L, L, L)]),
+        ("mul", false, _) => {
+            by_width(bits, [h!(b16::mul_lo, 2), every!(W = b32::mul_lo; W, W), every!(L = b64::mul_lo; L, L)])
+        }
+        ("mul", true, false) => by_width(
+            bits,
+            [h!(b16::mul_hi_u, 2), every!(W = b32::mul_hi_u; W, W), every!(L = b64::mul_hi_u; L, L)],
+        ),
+        ("mul", true, true) => by_width(
+            bits,
+            [h!(b16::mul_hi_s, 2), every!(W = b32::mul_hi_s; W, W), every!(L = b64::mul_hi_s; L, L)],
+        ),
+        (_, false, _) => by_width(
+            bits,
+            [h!(b16::mad_lo, 3), every!(W = b32::mad_lo; W, W, W), every!(L = b64::mad_lo; L, L, L)],
+        ),
         (_, true, _) if dec.has("sat") => every!(W = b32::mad_hi_sat_s; W, W, W),
-        (_, true, false) => by_width(bits, [h!(b16::mad_hi_u, 3), every!(W = b32::mad_hi_u; W, W, W), every!(L = b64::mad_hi_u; L, L, L)]),
-        (_, true, true) => by_width(bits, [h!(b16::mad_hi_s, 3), every!(W = b32::mad_hi_s; W, W, W), every!(L = b64::mad_hi_s; L, L, L)]),
+        (_, true, false) => by_width(
+            bits,
+            [h!(b16::mad_hi_u, 3), every!(W = b32::mad_hi_u; W, W, W), every!(L = b64::mad_hi_u; L, L, L)],
+        ),
+        (_, true, true) => by_width(
+            bits,
+            [h!(b16::mad_hi_s, 3), every!(W = b32::mad_hi_s; W, W, W), every!(L = b64::mad_hi_s; L, L, L)],
+        ),
     }
 }
 
@@ -163,7 +210,11 @@ fn wide(dec: &mut Dec<'_>, ty: Type) -> Result<(), Refusal> {
         (_, false) => (every!(L = b32::mul_wide_u; W, W), every!(L = b32::mad_wide_u; W, W, L)),
         (_, true) => (every!(L = b32::mul_wide_s; W, W), every!(L = b32::mad_wide_s; W, W, L)),
     };
-    if dec.opcode() == "mul" { dec.plain(mul, double, &[ty, ty]) } else { dec.plain(mad, double, &[ty, ty, double]) }
+    if dec.opcode() == "mul" {
+        dec.plain(mul, double, &[ty, ty])
+    } else {
+        dec.plain(mad, double, &[ty, ty, double])
+    }
 }
 
 fn dots(dec: &mut Dec<'_>) -> Result<(), Refusal> {
@@ -182,7 +233,9 @@ fn dots(dec: &mut Dec<'_>) -> Result<(), Refusal> {
 // Division: a zero divisor gives an unspecified value and no trap; it is reported.
 
 fn division(dec: &mut Dec<'_>, ty: Type) -> Result<(), Refusal> {
-    let x = u32::from(matches!(ty, Type::S(_))) | u32::from(dec.opcode() == "rem") << 1 | u32::from(ty.bits() == 16) << 2;
+    let x = u32::from(matches!(ty, Type::S(_)))
+        | u32::from(dec.opcode() == "rem") << 1
+        | u32::from(ty.bits() == 16) << 2;
     let run: Handler = if ty.bits() == 64 { divide_long } else { divide_word };
     dec.plain_x(run, x, ty, &[ty, ty])
 }
@@ -262,9 +315,26 @@ fn carry(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let (a, b) = (dec.src(1, ty)?, dec.src(2, ty)?);
     let bits = ty.bits();
     let mut first = Inst::new(match (dec.has("hi"), signed) {
-        (false, _) => by_width(bits, [every!(W = b32::mul_lo; W, W), every!(W = b32::mul_lo; W, W), every!(L = b64::mul_lo; L, L)]),
-        (true, false) => by_width(bits, [every!(W = b32::mul_hi_u; W, W), every!(W = b32::mul_hi_u; W, W), every!(L = b64::mul_hi_u; L, L)]),
-        (true, true) => by_width(bits, [every!(W = b32::mul_hi_s; W, W), every!(W = b32::mul_hi_s; W, W), every!(L = b64::mul_hi_s; L, L)]),
+        (false, _) => by_width(
+            bits,
+            [every!(W = b32::mul_lo; W, W), every!(W = b32::mul_lo; W, W), every!(L = b64::mul_lo; L, L)],
+        ),
+        (true, false) => by_width(
+            bits,
+            [
+                every!(W = b32::mul_hi_u; W, W),
+                every!(W = b32::mul_hi_u; W, W),
+                every!(L = b64::mul_hi_u; L, L),
+            ],
+        ),
+        (true, true) => by_width(
+            bits,
+            [
+                every!(W = b32::mul_hi_s; W, W),
+                every!(W = b32::mul_hi_s; W, W),
+                every!(L = b64::mul_hi_s; L, L),
+            ],
+        ),
     });
     (first.d, first.a, first.b) = (t, a, b);
     dec.note_def(class, t);

@@ -32,7 +32,11 @@ macro_rules! zeros {
 
 macro_rules! handler {
     (|$cx:ident, $i:ident, $mask:ident| $body:block) => {{
-        fn run<'a>($cx: &mut $crate::exec::Cx<'a>, $i: &'a $crate::isa::Inst, $mask: u32) -> $crate::isa::Flow {
+        fn run<'a>(
+            $cx: &mut $crate::exec::Cx<'a>,
+            $i: &'a $crate::isa::Inst,
+            $mask: u32,
+        ) -> $crate::isa::Flow {
             $body
         }
         run as $crate::isa::Handler

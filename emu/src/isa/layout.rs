@@ -38,7 +38,12 @@ pub(crate) fn round_up(value: u64, align: u64) -> u64 {
 impl Layout {
     /// Lays out what a kernel and the functions that it reaches need; `fixed` has the addresses of global and constant
     /// variables.
-    pub fn new(module: &Module, kernel: FunctionId, reached: &[FunctionId], fixed: &HashMap<SymbolId, u64>) -> Self {
+    pub fn new(
+        module: &Module,
+        kernel: FunctionId,
+        reached: &[FunctionId],
+        fixed: &HashMap<SymbolId, u64>,
+    ) -> Self {
         let mut layout = Layout::default();
         for (&symbol, &address) in fixed {
             let space = module.variables[symbol.0 as usize].space;
@@ -70,7 +75,9 @@ impl Layout {
         let mut at = u64::from(SHARED_FIRST);
         let shared = |external: bool| {
             module.variables.iter().enumerate().filter(move |(i, v)| {
-                v.space == Space::Shared && (v.external || v.size == 0) == external && named.contains(&SymbolId(*i as u32))
+                v.space == Space::Shared
+                    && (v.external || v.size == 0) == external
+                    && named.contains(&SymbolId(*i as u32))
             })
         };
         for (i, variable) in shared(false) {
@@ -138,7 +145,7 @@ impl Layout {
 }
 
 /// Functions that a kernel reaches: by call, by name, and, where it calls through a register, all that have a body.
-pub fn reached(module: &Module, kernel: FunctionId) -> Vec<FunctionId> {
+pub(super) fn reached(module: &Module, kernel: FunctionId) -> Vec<FunctionId> {
     let mut seen = vec![kernel];
     let mut next = 0;
     while next < seen.len() {
@@ -148,7 +155,8 @@ pub fn reached(module: &Module, kernel: FunctionId) -> Vec<FunctionId> {
         for inst in body {
             let mut found = Vec::new();
             inst.operands.iter().for_each(|op| functions_in(op, &mut found));
-            let indirect = inst.opcode == "call" && inst.operands.iter().any(|o| matches!(o, Operand::Register(_)));
+            let indirect =
+                inst.opcode == "call" && inst.operands.iter().any(|o| matches!(o, Operand::Register(_)));
             if indirect {
                 let all = module.functions.iter().enumerate().filter(|(_, f)| !f.entry && f.body.is_some());
                 found.extend(all.map(|(i, _)| FunctionId(i as u32)));
@@ -167,7 +175,9 @@ pub fn reached(module: &Module, kernel: FunctionId) -> Vec<FunctionId> {
 fn functions_in(op: &Operand, found: &mut Vec<FunctionId>) {
     match op {
         Operand::Function(id) => found.push(*id),
-        Operand::Vector(v) | Operand::List(v) | Operand::AddressList(v) => v.iter().for_each(|o| functions_in(o, found)),
+        Operand::Vector(v) | Operand::List(v) | Operand::AddressList(v) => {
+            v.iter().for_each(|o| functions_in(o, found))
+        }
         Operand::Pair(a, b) => {
             functions_in(a, found);
             functions_in(b, found);
@@ -191,7 +201,9 @@ fn symbols_in(op: &Operand, named: &mut HashSet<SymbolId>) {
         Operand::Symbol(id, _) | Operand::Address(crate::ptx::AddressBase::Symbol(id), _) => {
             named.insert(*id);
         }
-        Operand::Vector(v) | Operand::List(v) | Operand::AddressList(v) => v.iter().for_each(|o| symbols_in(o, named)),
+        Operand::Vector(v) | Operand::List(v) | Operand::AddressList(v) => {
+            v.iter().for_each(|o| symbols_in(o, named))
+        }
         Operand::Pair(a, b) => {
             symbols_in(a, named);
             symbols_in(b, named);

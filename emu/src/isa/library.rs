@@ -7,7 +7,7 @@ use crate::exec::space::{LOCAL_BITS, MemSpace, classify};
 use crate::exec::words::Words;
 
 /// Executes for one lane; `None` ends the launch.
-pub type Routine = fn(&mut Cx<'_>, &Inst, usize, &[u64]) -> Option<u64>;
+pub(super) type Routine = fn(&mut Cx<'_>, &Inst, usize, &[u64]) -> Option<u64>;
 
 const ROUTINES: &[(&str, Routine)] =
     &[("vprintf", vprintf), ("__assertfail", assertfail), ("malloc", malloc), ("free", free)];
@@ -129,7 +129,8 @@ fn print(cx: &Cx<'_>, format: &str, from: &mut Packed) -> Option<String> {
         }
         spec.width = digits(&mut rest).or_else(|| star(&mut rest, cx, from)).unwrap_or(0).min(4096);
         if rest.next_if_eq(&'.').is_some() {
-            spec.precision = Some(digits(&mut rest).or_else(|| star(&mut rest, cx, from)).unwrap_or(0).min(4096));
+            spec.precision =
+                Some(digits(&mut rest).or_else(|| star(&mut rest, cx, from)).unwrap_or(0).min(4096));
         }
         while let Some(l) = rest.next_if(|c| "hljztL".contains(*c)) {
             spec.long |= l != 'h' && l != 'L';

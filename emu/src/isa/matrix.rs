@@ -17,7 +17,10 @@ const BYTES: &[u32] = &[100, 101, 103, 110, 120, 121];
 pub(super) const FORMS: &[Form] = &[
     form("ldmatrix.sync.aligned.m8n8.{x1,x2,x4}.[trans].[shared,shared::cta].b16", 75),
     only("ldmatrix.sync.aligned.m16n16.{x1,x2}.trans.[shared,shared::cta].b8", BYTES),
-    only("ldmatrix.sync.aligned.m16n16.{x1,x2}.trans.[shared,shared::cta].b8x16.{b6x16_p32,b4x16_p64}", BYTES),
+    only(
+        "ldmatrix.sync.aligned.m16n16.{x1,x2}.trans.[shared,shared::cta].b8x16.{b6x16_p32,b4x16_p64}",
+        BYTES,
+    ),
     only("ldmatrix.sync.aligned.m8n16.{x1,x2,x4}.[shared,shared::cta].b8x16.{b6x16_p32,b4x16_p64}", BYTES),
     form("stmatrix.sync.aligned.m8n8.{x1,x2,x4}.[trans].[shared,shared::cta].b16", 90),
     only("stmatrix.sync.aligned.m16n8.{x1,x2,x4}.trans.[shared,shared::cta].b8", BYTES),

@@ -12,20 +12,47 @@ use crate::shadow::{self, Kind, Proxy, Scope, Strength};
 
 /// The forms.
 pub(super) const FORMS: &[Form] = &[
-    form("ld.[weak,volatile].[global,const,local,shared,shared::cta,param,param::entry,param::func].[ca,cg,cs,lu,cv].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,f32,f64}", 50),
-    form("ld.[weak,volatile].shared::cluster.[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 90),
-    form("ld.[relaxed,acquire].{cta,gpu,sys}.[global,shared,shared::cta].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 70),
-    form("ld.[relaxed,acquire].{cta,cluster,gpu,sys}.[global,shared,shared::cta,shared::cluster].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,b128,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 90),
+    form(
+        "ld.[weak,volatile].[global,const,local,shared,shared::cta,param,param::entry,param::func].[ca,cg,cs,lu,cv].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,f32,f64}",
+        50,
+    ),
+    form(
+        "ld.[weak,volatile].shared::cluster.[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+        90,
+    ),
+    form(
+        "ld.[relaxed,acquire].{cta,gpu,sys}.[global,shared,shared::cta].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+        70,
+    ),
+    form(
+        "ld.[relaxed,acquire].{cta,cluster,gpu,sys}.[global,shared,shared::cta,shared::cluster].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,b128,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+        90,
+    ),
     form("ld.mmio.relaxed.sys.[global].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 70),
-    form("ld.[weak].global.[ca,cg,cs].nc.[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 50),
+    form(
+        "ld.[weak].global.[ca,cg,cs].nc.[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+        50,
+    ),
     form("ld.[weak].[global].[nc].[L1::*].[L2::*].[L2::*].b128", 70),
     form("ld.[weak].[global].[nc].[L1::*].[L2::*].[L2::*].v8.{b32,u32,s32,f32}", 100),
     form("ld.[weak].[global].[nc].[L1::*].[L2::*].[L2::*].v4.{b64,u64,s64,f64}", 100),
     form("ldu.[global].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 50),
-    form("st.[weak,volatile].[global,local,shared,shared::cta,param,param::func].[wb,cg,cs,wt].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,f32,f64}", 50),
-    form("st.[weak,volatile].shared::cluster.[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 90),
-    form("st.[relaxed,release].{cta,gpu,sys}.[global,shared,shared::cta].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 70),
-    form("st.[relaxed,release].{cta,cluster,gpu,sys}.[global,shared,shared::cta,shared::cluster].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,b128,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 90),
+    form(
+        "st.[weak,volatile].[global,local,shared,shared::cta,param,param::func].[wb,cg,cs,wt].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,f32,f64}",
+        50,
+    ),
+    form(
+        "st.[weak,volatile].shared::cluster.[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+        90,
+    ),
+    form(
+        "st.[relaxed,release].{cta,gpu,sys}.[global,shared,shared::cta].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+        70,
+    ),
+    form(
+        "st.[relaxed,release].{cta,cluster,gpu,sys}.[global,shared,shared::cta,shared::cluster].[L1::*].[L2::*].[L2::*].[v2,v4].{b8,b16,b32,b64,b128,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+        90,
+    ),
     form("st.mmio.relaxed.sys.[global].{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}", 70),
     form("st.[weak].[global].[L1::*].[L2::*].[L2::*].b128", 70),
     form("st.[weak].[global].[L1::*].[L2::*].[L2::*].v8.{b32,u32,s32,f32}", 100),
@@ -50,7 +77,17 @@ pub(super) fn space_of(dec: &Dec<'_>, address: &Address) -> MemSpace {
         Space::Local => MemSpace::Local,
         Space::Param => MemSpace::Param,
     });
-    let words = ["global", "const", "local", "shared", "shared::cta", "shared::cluster", "param", "param::entry", "param::func"];
+    let words = [
+        "global",
+        "const",
+        "local",
+        "shared",
+        "shared::cta",
+        "shared::cluster",
+        "param",
+        "param::entry",
+        "param::func",
+    ];
     match dec.which(&words) {
         Some(0) => MemSpace::Global,
         Some(1) => MemSpace::Const,
@@ -201,7 +238,8 @@ fn distribute(cx: &mut Cx<'_>, plan: &Plan, rows: &[[u32; 32]], defined: u32, ma
         if plan.element >= 8 {
             for half in 0..plan.element as usize / 8 {
                 let row = at / 4 + half * 2;
-                let value = std::array::from_fn(|l| u64::from(rows[row][l]) | u64::from(rows[row + 1][l]) << 32);
+                let value =
+                    std::array::from_fn(|l| u64::from(rows[row][l]) | u64::from(rows[row + 1][l]) << 32);
                 cx.set_long(slot + half as u32, &value, mask);
                 cx.loaded(Class::Long, slot + half as u32, defined, mask);
             }
@@ -324,7 +362,15 @@ fn check_hint<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let outside = |a: u64| classify(a).0 == MemSpace::Global && cx.run.global.find(a, 1).is_none();
     if let Some(lane) = lanes(mask).find(|l| outside(addresses[*l])) {
         let message = "a hint for an address that is in no buffer".to_owned();
-        cx.report_at(i.site, FindingKind::OutOfBounds, Severity::Note, lane, message, Some(addresses[lane]), None);
+        cx.report_at(
+            i.site,
+            FindingKind::OutOfBounds,
+            Severity::Note,
+            lane,
+            message,
+            Some(addresses[lane]),
+            None,
+        );
     }
     Flow::Next
 }

@@ -5,7 +5,9 @@ use super::form::{Form, form, only, refused};
 use super::inst::{Flow, Inst, Slot};
 use crate::exec::{Accumulation, Cx};
 use crate::ptx::Type;
-use crate::tensor::{Accumulator, BitOp, Element, Kind, Mma, MmaSpec, ScaleSelector, ScaleType, Scales, Scaling};
+use crate::tensor::{
+    Accumulator, BitOp, Element, Kind, Mma, MmaSpec, ScaleSelector, ScaleType, Scales, Scaling,
+};
 
 /// Targets with the block-scaled kinds.
 const BLOCK: &[u32] = &[120, 121];
@@ -21,14 +23,34 @@ pub(super) const FORMS: &[Form] = &[
     form("mma.sync.aligned.{m16n8k32,m16n8k64}.row.col.[satfinite].s32.{s4,u4}.{s4,u4}.s32", 80),
     form("mma.sync.aligned.{m16n8k128,m16n8k256}.row.col.s32.b1.b1.s32.{xor,and}.popc", 80),
     form("mma.sync.aligned.{m16n8k16,m16n8k32}.row.col.{f16,f32}.{e4m3,e5m2}.{e4m3,e5m2}.{f16,f32}", 89),
-    only("mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.{f16,f32}.{e4m3,e5m2,e2m1,e2m3,e3m2}.{e4m3,e5m2,e2m1,e2m3,e3m2}.{f16,f32}", BLOCK),
-    only("mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.[scale_vec::1X].f32.{e4m3,e5m2,e2m1,e2m3,e3m2}.{e4m3,e5m2,e2m1,e2m3,e3m2}.f32.ue8m0", BLOCK),
-    only("mma.sync.aligned.m16n8k64.row.col.kind::mxf4.block_scale.[scale_vec::2X].f32.e2m1.e2m1.f32.ue8m0", BLOCK),
-    only("mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.{scale_vec::2X,scale_vec::4X}.f32.e2m1.e2m1.f32.{ue8m0,ue4m3}", BLOCK),
+    only(
+        "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.{f16,f32}.{e4m3,e5m2,e2m1,e2m3,e3m2}.{e4m3,e5m2,e2m1,e2m3,e3m2}.{f16,f32}",
+        BLOCK,
+    ),
+    only(
+        "mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.[scale_vec::1X].f32.{e4m3,e5m2,e2m1,e2m3,e3m2}.{e4m3,e5m2,e2m1,e2m3,e3m2}.f32.ue8m0",
+        BLOCK,
+    ),
+    only(
+        "mma.sync.aligned.m16n8k64.row.col.kind::mxf4.block_scale.[scale_vec::2X].f32.e2m1.e2m1.f32.ue8m0",
+        BLOCK,
+    ),
+    only(
+        "mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.{scale_vec::2X,scale_vec::4X}.f32.e2m1.e2m1.f32.{ue8m0,ue4m3}",
+        BLOCK,
+    ),
     refused("mma.sp.[**]", 80, "sparse matrices"),
     refused("mma.sp::ordered_metadata.[**]", 80, "sparse matrices"),
-    refused("mma.sync.aligned.m8n8k4.{row,col}.{row,col}.{f16,f32}.f16.f16.{f16,f32}", 70, "the layouts of sm_70"),
-    refused("mma.sync.aligned.{m8n8k16,m8n8k32,m8n8k128}.row.col.[satfinite].s32.{s8,u8,s4,u4,b1}.{s8,u8,s4,u4,b1}.s32.[xor,and].[popc]", 75, "the shapes of sm_75"),
+    refused(
+        "mma.sync.aligned.m8n8k4.{row,col}.{row,col}.{f16,f32}.f16.f16.{f16,f32}",
+        70,
+        "the layouts of sm_70",
+    ),
+    refused(
+        "mma.sync.aligned.{m8n8k16,m8n8k32,m8n8k128}.row.col.[satfinite].s32.{s8,u8,s4,u4,b1}.{s8,u8,s4,u4,b1}.s32.[xor,and].[popc]",
+        75,
+        "the shapes of sm_75",
+    ),
 ];
 
 struct Plan {
@@ -42,9 +64,25 @@ struct Plan {
 
 struct Scale {
     a: Slot,
-    a_selector: ScaleSelector,
+    a_selector: (Slot, Slot),
     b: Slot,
-    b_selector: ScaleSelector,
+    b_selector: (Slot, Slot),
+}
+
+impl Scale {
+    /// The registers of all lanes; selectors are the same in all lanes, so the first one's are read.
+    fn fetch(&self, cx: &Cx<'_>) -> Scales {
+        let selector = |(byte, thread): (Slot, Slot)| ScaleSelector {
+            byte: cx.word(byte)[0] as u16,
+            thread: cx.word(thread)[0] as u16,
+        };
+        Scales {
+            a: cx.word(self.a),
+            a_selector: selector(self.a_selector),
+            b: cx.word(self.b),
+            b_selector: selector(self.b_selector),
+        }
+    }
 }
 
 fn shape(word: &str) -> Option<(usize, usize, usize)> {
@@ -56,11 +94,15 @@ fn shape(word: &str) -> Option<(usize, usize, usize)> {
 fn spec(dec: &Dec<'_>) -> Result<MmaSpec, Refusal> {
     let words: Vec<&str> = dec.inst.modifiers.iter().map(String::as_str).collect();
     let (m, n, k) = words.iter().find_map(|w| shape(w)).ok_or("no shape")?;
-    let types: Vec<&str> =
-        words.iter().copied().filter(|w| Element::from_name(w).is_some() || Accumulator::from_name(w).is_some()).collect();
+    let types: Vec<&str> = words
+        .iter()
+        .copied()
+        .filter(|w| Element::from_name(w).is_some() || Accumulator::from_name(w).is_some())
+        .collect();
     let [d, a, b, c] = types[..] else { return Err("four types are needed".to_owned()) };
     let element = |w| Element::from_name(w).ok_or_else(|| format!("`.{w}` is no type of an operand"));
-    let accumulator = |w| Accumulator::from_name(w).ok_or_else(|| format!("`.{w}` is no type of an accumulator"));
+    let accumulator =
+        |w| Accumulator::from_name(w).ok_or_else(|| format!("`.{w}` is no type of an accumulator"));
     let kind = match dec.with_prefix("kind::") {
         Some("kind::f8f6f4") => Kind::F8f6f4,
         Some("kind::mxf8f6f4") => Kind::Mxf8f6f4,
@@ -101,7 +143,11 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     dec.expect(operands, operands)?;
     let mut take = |i: usize, n: usize| {
         let slots = dec.src_vector(i, ty)?;
-        if slots.len() == n { Ok(slots) } else { Err(format!("operand {} has {} registers, {n} are needed", i + 1, slots.len())) }
+        if slots.len() == n {
+            Ok(slots)
+        } else {
+            Err(format!("operand {} has {} registers, {n} are needed", i + 1, slots.len()))
+        }
     };
     let (a, b, c) = (take(1, registers.a)?, take(2, registers.b)?, take(3, registers.c)?);
     let scales = if operands == 8 {
@@ -123,14 +169,10 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `{byte-id, thread-id}`, constants.
-fn selector(dec: &Dec<'_>, at: usize) -> Result<ScaleSelector, Refusal> {
-    let constant = |op: &crate::ptx::Operand| match op {
-        crate::ptx::Operand::Integer(v) => u16::try_from(*v).map_err(|_| "a selector over 16 bits".to_owned()),
-        _ => Err("a selector must be a constant".to_owned()),
-    };
-    match dec.elements(at)? {
-        [byte, thread] => Ok(ScaleSelector { byte: constant(byte)?, thread: constant(thread)? }),
+/// `{byte-id, thread-id}`: constants, or 16-bit registers that hold the same in all lanes.
+fn selector(dec: &mut Dec<'_>, at: usize) -> Result<(Slot, Slot), Refusal> {
+    match dec.src_vector(at, Type::B(16))?[..] {
+        [byte, thread] => Ok((byte, thread)),
         _ => Err("a selector has a byte and a thread".to_owned()),
     }
 }
@@ -148,12 +190,7 @@ fn run<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let plan = cx.program.data::<Plan>(i.x);
     let (a, b, c) = (fetch::<4>(cx, &plan.a), fetch::<4>(cx, &plan.b), fetch::<4>(cx, &plan.c));
     let mut d = [[0; 32]; 4];
-    let scales = plan.scales.as_ref().map(|s| Scales {
-        a: cx.word(s.a),
-        a_selector: s.a_selector,
-        b: cx.word(s.b),
-        b_selector: s.b_selector,
-    });
+    let scales = plan.scales.as_ref().map(|s| s.fetch(cx));
     let how: Accumulation = cx.run.options.accumulation;
     let n = |slots: &[Slot]| slots.len().min(4);
     let (an, bn, cn, dn) = (n(&plan.a), n(&plan.b), n(&plan.c), n(&plan.d));

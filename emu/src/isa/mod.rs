@@ -43,7 +43,9 @@ mod warp;
 pub use decode::{DecodeError, decode};
 pub use decoder::{Address, Base, Dec, Refusal};
 pub use form::{Form, Need, Status, Target};
-pub use inst::{CONST, Class, Flags, Flow, Handler, Inst, NEGATED, NO_GUARD, PRED_FALSE, PRED_TRUE, Reg, Slot};
+pub use inst::{
+    CONST, Class, Flags, Flow, Handler, Inst, NEGATED, NO_GUARD, PRED_FALSE, PRED_TRUE, Reg, Slot,
+};
 pub(crate) use layout::round_up;
 pub use layout::{Layout, Place};
 pub use program::{Carrier, Code, KernelParam, Program, SharedSymbol, Site};

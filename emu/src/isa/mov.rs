@@ -172,7 +172,12 @@ fn unpack_words<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
 }
 
 /// A variable's address as a value.
-pub(super) fn symbol_operand(dec: &mut Dec<'_>, place: Place, offset: i64, ty: Type) -> Result<Slot, Refusal> {
+pub(super) fn symbol_operand(
+    dec: &mut Dec<'_>,
+    place: Place,
+    offset: i64,
+    ty: Type,
+) -> Result<Slot, Refusal> {
     if ty.bits() < 32 {
         return Err("an address needs 32 or 64 bits".to_owned());
     }

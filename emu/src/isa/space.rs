@@ -10,7 +10,10 @@ use crate::ptx::Type;
 
 /// The forms.
 pub(super) const FORMS: &[Form] = &[
-    form("cvta.[to].{global,const,local,shared,shared::cta,shared::cluster,param,param::entry}.{u32,u64}", 50),
+    form(
+        "cvta.[to].{global,const,local,shared,shared::cta,shared::cluster,param,param::entry}.{u32,u64}",
+        50,
+    ),
     form("isspacep.{global,const,local,shared,shared::cta,shared::cluster,param,param::entry}", 50),
     form("mapa.[shared::cluster].{u32,u64}", 90),
     form("getctarank.[shared::cluster].{u32,u64}", 90),

@@ -98,7 +98,8 @@ fn find(name: &str) -> Option<(Read, usize)> {
     }
     let numbered = base.strip_suffix("_64").unwrap_or(base).trim_end_matches(|c: char| c.is_ascii_digit());
     let exact = SCALARS.iter().find(|(n, _)| *n == base);
-    let found = exact.or_else(|| SCALARS.iter().find(|(n, _)| *n == numbered && matches!(*n, "envreg" | "pm")));
+    let found =
+        exact.or_else(|| SCALARS.iter().find(|(n, _)| *n == numbered && matches!(*n, "envreg" | "pm")));
     found.map(|(_, read)| (*read, 0))
 }
 

@@ -67,7 +67,12 @@ fn alloca<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
         let at = u64::from(cx.warp.local_top[lane]).next_multiple_of(i.imm);
         let end = at.saturating_add(sizes[lane].min(LIMIT + 1));
         if end > LIMIT {
-            return cx.abort(i, FindingKind::OutOfBounds, lane, format!("no room for {} bytes on the stack", sizes[lane]));
+            return cx.abort(
+                i,
+                FindingKind::OutOfBounds,
+                lane,
+                format!("no room for {} bytes on the stack", sizes[lane]),
+            );
         }
         d[lane] = at;
         cx.warp.local_top[lane] = end as u32;
@@ -88,7 +93,12 @@ fn restore<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     for lane in lanes(mask) {
         let least = u64::from(cx.frame.local_base);
         if tops[lane] < least || tops[lane] > u64::from(cx.warp.local_top[lane]) {
-            return cx.abort(i, FindingKind::Undefined, lane, "the stack is restored to what was never saved".to_owned());
+            return cx.abort(
+                i,
+                FindingKind::Undefined,
+                lane,
+                "the stack is restored to what was never saved".to_owned(),
+            );
         }
         cx.warp.local_top[lane] = tops[lane] as u32;
     }

@@ -52,7 +52,14 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
 // Meeting.
 
 /// What lanes brought, from all lanes of their mask that have not ended; `Err` while lanes are missing.
-fn meet(cx: &mut Cx<'_>, i: &Inst, key: u64, members: &[u32; 32], mask: u32, values: &[u64; 32]) -> Result<Exchange, Flow> {
+fn meet(
+    cx: &mut Cx<'_>,
+    i: &Inst,
+    key: u64,
+    members: &[u32; 32],
+    mask: u32,
+    values: &[u64; 32],
+) -> Result<Exchange, Flow> {
     let first = mask.trailing_zeros() as usize % 32;
     let wanted = members[first];
     let live = cx.warp.live();
@@ -207,7 +214,8 @@ fn matched<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
         Ok(all) => all,
         Err(flow) => return flow,
     };
-    let equal = |value: u64| lanes(all.lanes).filter(|l| all.values[*l] == value).fold(0u32, |m, l| m | 1 << l);
+    let equal =
+        |value: u64| lanes(all.lanes).filter(|l| all.values[*l] == value).fold(0u32, |m, l| m | 1 << l);
     let mut d = [0; 32];
     let mut p = 0;
     for lane in lanes(mask) {
@@ -240,7 +248,10 @@ fn redux(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let float = dec.has("f32");
     let signed = dec.has("s32");
     let mut step = Inst::new(if float { reduced_float } else { reduced });
-    step.x = which as u32 | u32::from(signed) << 4 | u32::from(dec.has("abs")) << 5 | u32::from(dec.has("NaN")) << 6;
+    step.x = which as u32
+        | u32::from(signed) << 4
+        | u32::from(dec.has("abs")) << 5
+        | u32::from(dec.has("NaN")) << 6;
     step.a = dec.critical(1, WORD)?;
     step.b = mask_operand(dec, 2)?;
     step.d = dec.dst(0, WORD)?;
@@ -297,7 +308,9 @@ fn active<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let d = std::array::from_fn(|l| if half >> l & 1 == 1 { half } else { mask & !half });
     if split {
         let lane = mask.trailing_zeros() as usize % 32;
-        let message = "the seed split the lanes that `activemask` names: code must not rely on them being together".to_owned();
+        let message =
+            "the seed split the lanes that `activemask` names: code must not rely on them being together"
+                .to_owned();
         cx.report(i.site, FindingKind::SeedDependent, Severity::Note, lane, message);
     }
     cx.set_word(i.d, &d, mask);

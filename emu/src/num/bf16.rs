@@ -15,7 +15,11 @@ sign_magnitude!(u16, i16, 0x7F80, 0x0080, |_, _| NAN, |_| NAN);
 // f32 has 24 bits against 2 * 8 + 2, so a sum may be rounded to f32 first (S. Figueroa, 1995), and subnormal sums are
 // exact. A product of 16 bits is exact in f32 unless it falls below 2^-149, where f32 would round it a first time
 // to even; f64 holds it exactly, and rounding that to odd keeps it correct.
-half_arithmetic!(|x: f32, y: f32| x + y, |x: f32, y: f32| odd::narrow(f64::from(x) * f64::from(y)));
+half_arithmetic!(
+    |x: f32, y: f32| x + y,
+    |x: f32, y: f32| odd::narrow(f64::from(x) * f64::from(y)),
+    |x: f32, y: f32, z: f32| odd::narrow(odd::add(f64::from(x) * f64::from(y), f64::from(z)))
+);
 
 /// The f32 of the same value; NaN stays some NaN.
 #[inline]

@@ -14,8 +14,12 @@ sign_magnitude!(u16, i16, 0x7C00, 0x0400, |_, _| NAN, |_| NAN);
 
 // f32 has 24 = 2 * 11 + 2 bits, so rounding a sum of two 11-bit numbers to f32 first never changes the second
 // rounding (S. Figueroa, "When is double rounding innocuous?", SIGNUM Newsletter 30 (1995)), and a sum that is
-// subnormal in f16 is exact already. A product has 22 bits from 2^-48 up: exact in f32.
-half_arithmetic!(|x: f32, y: f32| x + y, |x: f32, y: f32| x * y);
+// subnormal in f16 is exact already. A product has 22 bits from 2^-48 up: exact in f32, so that `fma` has one
+// inexact step, which is rounded to odd.
+half_arithmetic!(|x: f32, y: f32| x + y, |x: f32, y: f32| x * y, |x: f32, y: f32, z: f32| odd::add_f32(
+    x * y,
+    z
+));
 
 /// The f32 of the same value; NaN stays some NaN.
 #[inline]

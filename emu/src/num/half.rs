@@ -2,9 +2,9 @@
 //! `narrow` only.
 
 /// Writes the functions of one 16-bit format. In scope are `widen(u16) -> f32`, exact, and `narrow(f32) -> u16`,
-/// to nearest; `$add`, `$mul` are the exact or correctly re-roundable f32 sum and product of two widened operands.
+/// to nearest; `$add`, `$mul`, `$fma` are f32 results of widened operands, exact or such that rounding them again is right.
 macro_rules! half_arithmetic {
-    ($add:expr, $mul:expr) => {
+    ($add:expr, $mul:expr, $fma:expr) => {
         /// The sum, rounded to nearest once.
         #[inline]
         #[must_use]
@@ -26,15 +26,11 @@ macro_rules! half_arithmetic {
             narrow($mul(widen(a), widen(b)))
         }
 
-        /// a * b + c, rounded to nearest once.
-        ///
-        /// The product is exact in f64 (two times 11 bits); the sum is rounded to odd there and again in f32, which
-        /// leaves one true rounding for the format. f32 alone rounds twice and is wrong for some operands.
+        /// a * b + c, rounded to nearest once. A plain f32 `fma` in between would round twice.
         #[inline]
         #[must_use]
         pub fn fma(a: u16, b: u16, c: u16) -> u16 {
-            let product = f64::from(widen(a)) * f64::from(widen(b));
-            narrow(odd::narrow(odd::add(product, f64::from(widen(c)))))
+            narrow($fma(widen(a), widen(b), widen(c)))
         }
 
         /// `add` with `.ftz`, `.sat`, `.relu`.

@@ -29,6 +29,20 @@ pub fn add(a: f64, b: f64) -> f64 {
     f64::from_bits(bits.wrapping_add(step).wrapping_sub((step & inward) << 1))
 }
 
+/// `a + b` as [`add`] gives it, in f32.
+#[inline]
+#[must_use]
+pub fn add_f32(a: f32, b: f32) -> f32 {
+    let sum = a + b;
+    let part = sum - a;
+    let error = (a - (sum - part)) + (b - part);
+    let bits = sum.to_bits();
+    let inexact = u32::from((error > 0.0) | (error < 0.0));
+    let inward = u32::from((error > 0.0) != (sum > 0.0));
+    let step = inexact & !bits & 1;
+    f32::from_bits(bits.wrapping_add(step).wrapping_sub((step & inward) << 1))
+}
+
 /// An f64 as the f32 rounded to odd.
 #[inline]
 #[must_use]

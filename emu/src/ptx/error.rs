@@ -63,7 +63,14 @@ impl<'t> Errors<'t> {
     }
 
     /// Notes an error about the text from byte `start` to `end`.
-    pub(super) fn add(&mut self, start: usize, end: usize, line: u32, expected: String, help: Option<String>) {
+    pub(super) fn add(
+        &mut self,
+        start: usize,
+        end: usize,
+        line: u32,
+        expected: String,
+        help: Option<String>,
+    ) {
         if self.full() || self.list.iter().any(|(at, error)| *at == start && error.expected == expected) {
             return;
         }
@@ -146,7 +153,8 @@ mod tests {
 
     #[test]
     fn draws_a_caret_under_the_place() {
-        let error = ReadError { line: 2, column: 5, found: "`x`".into(), expected: "a number".into(), help: None };
+        let error =
+            ReadError { line: 2, column: 5, found: "`x`".into(), expected: "a number".into(), help: None };
         let shown = error.show("first\n\tabcx\nlast");
         assert!(shown.ends_with("\n     abcx\n        ^"), "{shown}");
     }

@@ -53,7 +53,13 @@ pub(super) struct Token {
 
 /// The tokens of a text shorter than 4 GiB; the last is [`Kind::End`].
 pub(super) fn lex(text: &str, errors: &mut Errors<'_>) -> Vec<Token> {
-    let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0, line: 1, tokens: Vec::with_capacity(text.len() / 4 + 1) };
+    let mut lexer = Lexer {
+        text,
+        bytes: text.as_bytes(),
+        at: 0,
+        line: 1,
+        tokens: Vec::with_capacity(text.len() / 4 + 1),
+    };
     while lexer.skip_blanks(errors) {
         lexer.token(errors);
         if errors.full() {
@@ -107,7 +113,8 @@ impl Lexer<'_> {
     }
 
     fn skip_line(&mut self) {
-        self.at = self.bytes[self.at..].iter().position(|b| *b == b'\n').map_or(self.bytes.len(), |n| self.at + n);
+        self.at =
+            self.bytes[self.at..].iter().position(|b| *b == b'\n').map_or(self.bytes.len(), |n| self.at + n);
     }
 
     fn skip_comment(&mut self, errors: &mut Errors<'_>) {
@@ -128,7 +135,7 @@ impl Lexer<'_> {
             b'0'..=b'9' => self.number(),
             b'.' if self.peek(1).is_ascii_digit() && self.number_may_follow() => self.number(),
             b'.' if in_name(self.peek(1)) => self.dotted(),
-            b'%' if in_name(self.peek(1)) => self.word(),
+            b'%' if in_name(self.peek(1)) && !self.touches_number() => self.word(),
             b'"' => self.quoted(errors),
             _ if in_name(first) => self.word(),
             _ if first.is_ascii_punctuation() => self.punctuation(),
@@ -145,6 +152,13 @@ impl Lexer<'_> {
     fn number_may_follow(&self) -> bool {
         let last = self.tokens.last().map(|token| token.kind);
         !matches!(last, None | Some(Kind::Word | Kind::Dotted | Kind::Punct(b')' | b'}' | b';')))
+    }
+
+    /// Whether a number or a bracket ends right here, so that a percent sign takes a remainder: `7%4`.
+    fn touches_number(&self) -> bool {
+        self.tokens.last().is_some_and(|token| {
+            token.end as usize == self.at && matches!(token.kind, Kind::Integer | Kind::Punct(b')'))
+        })
     }
 
     fn word(&mut self) {
@@ -190,7 +204,8 @@ impl Lexer<'_> {
         let start = self.at;
         let mut kind = Kind::Integer;
         self.digits();
-        if self.peek(0) == b'.' && !(self.peek(1).is_ascii_alphabetic() && !matches!(self.peek(1), b'e' | b'E')) {
+        let modifier = self.peek(1).is_ascii_alphabetic() && !self.peek(1).eq_ignore_ascii_case(&b'e');
+        if self.peek(0) == b'.' && !modifier {
             kind = Kind::Decimal;
             self.at += 1;
             self.digits();
@@ -224,7 +239,13 @@ impl Lexer<'_> {
         if self.peek(0) == b'"' {
             self.at += 1;
         } else {
-            errors.add(start, start + 1, self.line, "this string needs its closing quote on the same line".into(), None);
+            errors.add(
+                start,
+                start + 1,
+                self.line,
+                "this string needs its closing quote on the same line".into(),
+                None,
+            );
         }
         // An escape may have stepped into the middle of a character.
         while !self.text.is_char_boundary(self.at) {
@@ -276,7 +297,10 @@ mod tests {
 
     #[test]
     fn a_label_is_a_word_and_a_colon() {
-        assert_eq!(kinds("L1: x"), [(Kind::Word, "L1"), (Kind::Punct(b':'), ":"), (Kind::Word, "x"), (Kind::End, "")]);
+        assert_eq!(
+            kinds("L1: x"),
+            [(Kind::Word, "L1"), (Kind::Punct(b':'), ":"), (Kind::Word, "x"), (Kind::End, "")]
+        );
     }
 
     #[test]
@@ -285,8 +309,21 @@ mod tests {
         let kinds: Vec<Kind> = kinds(text).into_iter().map(|(kind, _)| kind).collect();
         use Kind::{Decimal, End, F32, F64, Integer, Punct};
         let expected = [
-            Integer, Integer, Integer, Integer, Integer, Decimal, Decimal, Punct(b','), Decimal, Decimal, Decimal, F32, F64,
-            Decimal, End,
+            Integer,
+            Integer,
+            Integer,
+            Integer,
+            Integer,
+            Decimal,
+            Decimal,
+            Punct(b','),
+            Decimal,
+            Decimal,
+            Decimal,
+            F32,
+            F64,
+            Decimal,
+            End,
         ];
         assert_eq!(kinds, expected);
     }

@@ -207,7 +207,8 @@ impl<'t> Scopes<'t> {
         let (prefix, number) = name.split_at(name.len() - digits);
         let index: u32 = number.parse().ok()?;
         let holding = |(prefix, range): (&&'t str, &Range)| (index < range.count).then_some(*prefix);
-        let near = nearest(prefix, self.chain(from).flat_map(|scope| scope.ranges.iter().filter_map(holding)))?;
+        let near =
+            nearest(prefix, self.chain(from).flat_map(|scope| scope.ranges.iter().filter_map(holding)))?;
         Some(format!("did you mean `{near}{number}`?"))
     }
 
@@ -231,7 +232,10 @@ fn beyond_range(scope: &Scope<'_>, name: &str) -> Option<String> {
         return None;
     }
     let last = range.count - 1;
-    Some(format!("line {} declares `{prefix}<{}>`, the last of which is `{prefix}{last}`", range.line, range.count))
+    Some(format!(
+        "line {} declares `{prefix}<{}>`, the last of which is `{prefix}{last}`",
+        range.line, range.count
+    ))
 }
 
 #[cfg(test)]
@@ -287,7 +291,10 @@ mod tests {
         scopes.declare_label("done", Label::Instruction(5), 2).expect("new");
         assert_eq!(scopes.label("done", inner), Some(Label::Instruction(5)));
         assert_eq!(scopes.label("wait", outer), None);
-        assert_eq!(scopes.suggest_label("wait", outer).as_deref(), Some("a label of that name stands in another block"));
+        assert_eq!(
+            scopes.suggest_label("wait", outer).as_deref(),
+            Some("a label of that name stands in another block")
+        );
     }
 
     #[test]

@@ -53,7 +53,9 @@ pub(super) fn has_components(name: &str) -> bool {
 fn is_numbered(name: &str) -> bool {
     NUMBERED.iter().any(|(prefix, suffix, count)| {
         let digits = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
-        let plain = |digits: &&str| digits.bytes().all(|b| b.is_ascii_digit()) && (*digits == "0" || !digits.starts_with('0'));
+        let plain = |digits: &&str| {
+            digits.bytes().all(|b| b.is_ascii_digit()) && (*digits == "0" || !digits.starts_with('0'))
+        };
         digits.filter(plain).and_then(|digits| digits.parse::<u32>().ok()).is_some_and(|n| n < *count)
     })
 }
@@ -72,7 +74,9 @@ mod tests {
         for name in ["envreg0", "envreg31", "pm0", "pm7", "pm0_64", "pm7_64"] {
             assert!(is_special_register(name), "{name}");
         }
-        for name in ["envreg32", "envreg", "envreg01", "envreg-1", "pm8", "pm8_64", "pm_64", "pm", "tid.x", ""] {
+        for name in
+            ["envreg32", "envreg", "envreg01", "envreg-1", "pm8", "pm8_64", "pm_64", "pm", "tid.x", ""]
+        {
             assert!(!is_special_register(name), "{name}");
         }
     }

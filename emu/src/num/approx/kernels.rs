@@ -66,8 +66,8 @@ pub(super) fn log2(x: f64) -> f64 {
 pub(super) fn tanh(x: f64) -> f64 {
     let y = x.abs();
     let e = exp2(y * (2.0 * LOG2_E));
-    let large = ((e - 1.0) / (e + 1.0)).copysign(x);
-    let z = x * x;
-    let small = x + x * z * (-1.0 / 3.0 + z * (2.0 / 15.0 - z * (17.0 / 315.0)));
-    if y < 0.015_625 { small } else { large }
+    let large = (e - 1.0) / (e + 1.0);
+    let z = y * y;
+    let small = y + y * z * (-1.0 / 3.0 + z * (2.0 / 15.0 - z * (17.0 / 315.0)));
+    (if y < 0.015_625 { small } else { large }).copysign(x)
 }

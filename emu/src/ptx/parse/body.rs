@@ -7,7 +7,17 @@ use crate::ptx::scope::{DEEPEST, Label};
 
 /// Directives inside a body.
 const KNOWN: &[&str] = &[
-    "reg", "param", "shared", "local", "global", "const", "loc", "file", "pragma", "branchtargets", "calltargets",
+    "reg",
+    "param",
+    "shared",
+    "local",
+    "global",
+    "const",
+    "loc",
+    "file",
+    "pragma",
+    "branchtargets",
+    "calltargets",
     "callprototype",
 ];
 

@@ -88,7 +88,8 @@ impl<'t> Parser<'t> {
         let scope = self.scopes.current();
         let Some(function) = &mut self.function else { return Err(super::Skip) };
         let list = self.module.functions[function.id.0 as usize].branch_targets.len();
-        let pending = |(name, token)| (list, PendingLabel { name, token, scope, instruction: 0, certain: true });
+        let pending =
+            |(name, token)| (list, PendingLabel { name, token, scope, instruction: 0, certain: true });
         function.pending_targets.extend(names.into_iter().map(pending));
         self.module.functions[function.id.0 as usize].branch_targets.push(Vec::new());
         Ok(Label::Targets(list))

@@ -56,7 +56,11 @@ const LEVELS: &[&[(Kind, Binary)]] = &[
     ],
     &[(Kind::ShiftLeft, Binary::ShiftLeft), (Kind::ShiftRight, Binary::ShiftRight)],
     &[(Kind::Punct(b'+'), Binary::Add), (Kind::Punct(b'-'), Binary::Subtract)],
-    &[(Kind::Punct(b'*'), Binary::Multiply), (Kind::Punct(b'/'), Binary::Divide), (Kind::Punct(b'%'), Binary::Remainder)],
+    &[
+        (Kind::Punct(b'*'), Binary::Multiply),
+        (Kind::Punct(b'/'), Binary::Divide),
+        (Kind::Punct(b'%'), Binary::Remainder),
+    ],
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +126,9 @@ impl<'t> Parser<'t> {
         self.leave();
         match (sign, value) {
             (b'+', Value::Integer { .. } | Value::F64(_)) => Ok(value),
-            (b'-', Value::Integer { bits, unsigned }) => Ok(Value::Integer { bits: bits.wrapping_neg(), unsigned }),
+            (b'-', Value::Integer { bits, unsigned }) => {
+                Ok(Value::Integer { bits: bits.wrapping_neg(), unsigned })
+            }
             (b'-', Value::F64(x)) => Ok(Value::F64(-x)),
             (b'!', Value::Integer { bits, .. }) => Ok(Value::truth(bits == 0)),
             (b'~', Value::Integer { bits, .. }) => Ok(Value::Integer { bits: !bits, unsigned: true }),
@@ -182,7 +188,9 @@ impl<'t> Parser<'t> {
             Some(Entity::Register(id)) => Base::Register(id),
             Some(Entity::Variable(id)) => Base::Symbol(id, false),
             Some(Entity::Function(id)) => Base::Function(id, false),
-            Some(Entity::Vector(..)) => return self.fail(token, "a vector of registers has no place in an expression"),
+            Some(Entity::Vector(..)) => {
+                return self.fail(token, "a vector of registers has no place in an expression");
+            }
             None if name == "WARP_SZ" => return Ok(Value::signed(32)),
             None => {
                 let help = self.scopes.suggest(name, self.scopes.current());
@@ -274,14 +282,20 @@ impl<'t> Parser<'t> {
 
 fn apply(operator: Binary, left: Value, right: Value) -> Result<Value, &'static str> {
     match (left, right) {
-        (Value::Integer { bits: a, unsigned: u }, Value::Integer { bits: b, unsigned: v }) => integers(operator, (a, u), (b, v)),
+        (Value::Integer { bits: a, unsigned: u }, Value::Integer { bits: b, unsigned: v }) => {
+            integers(operator, (a, u), (b, v))
+        }
         (Value::Address { base, offset }, Value::Integer { bits, .. }) => match operator {
             Binary::Add => Ok(Value::Address { base, offset: offset.wrapping_add(bits) }),
             Binary::Subtract => Ok(Value::Address { base, offset: offset.wrapping_sub(bits) }),
             _ => Err("an address takes an offset and no other arithmetic"),
         },
-        (Value::Integer { .. }, Value::Address { .. }) if operator == Binary::Add => apply(operator, right, left),
-        (Value::Address { .. }, Value::Address { .. }) => Err("two names cannot be added: an address has one base"),
+        (Value::Integer { .. }, Value::Address { .. }) if operator == Binary::Add => {
+            apply(operator, right, left)
+        }
+        (Value::Address { .. }, Value::Address { .. }) => {
+            Err("two names cannot be added: an address has one base")
+        }
         (Value::F64(a), Value::F64(b)) => floats(operator, a, b),
         (Value::F64(a), Value::Integer { bits, unsigned }) => floats(operator, a, as_double(bits, unsigned)),
         (Value::Integer { bits, unsigned }, Value::F64(b)) => floats(operator, as_double(bits, unsigned), b),
@@ -311,7 +325,11 @@ fn floats(operator: Binary, a: f64, b: f64) -> Result<Value, &'static str> {
 }
 
 /// Integers and whether each is unsigned; what they make is unsigned when one of them is, unless said otherwise.
-fn integers(operator: Binary, (a, a_unsigned): (u64, bool), (b, b_unsigned): (u64, bool)) -> Result<Value, &'static str> {
+fn integers(
+    operator: Binary,
+    (a, a_unsigned): (u64, bool),
+    (b, b_unsigned): (u64, bool),
+) -> Result<Value, &'static str> {
     let unsigned = a_unsigned || b_unsigned;
     let order = if unsigned { a.cmp(&b) } else { (a as i64).cmp(&(b as i64)) };
     let number = |bits| Ok(Value::Integer { bits, unsigned });

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::initialiser::unescape;
+use super::operand::change_operands;
 use super::variable::Linkage;
 use super::{Parser, Read};
 use crate::ptx::ast::{FunctionId, Operand, RelocationTarget, Space};
@@ -11,8 +12,23 @@ use crate::ptx::scope::Entity;
 
 /// What may begin a statement of module scope.
 const KNOWN: &[&str] = &[
-    "visible", "extern", "weak", "common", "func", "entry", "global", "const", "shared", "local", "file", "section",
-    "pragma", "alias", "version", "target", "address_size",
+    "visible",
+    "extern",
+    "weak",
+    "common",
+    "func",
+    "entry",
+    "global",
+    "const",
+    "shared",
+    "local",
+    "file",
+    "section",
+    "pragma",
+    "alias",
+    "version",
+    "target",
+    "address_size",
 ];
 
 impl<'t> Parser<'t> {
@@ -208,15 +224,19 @@ impl<'t> Parser<'t> {
         if self.aliases.is_empty() {
             return;
         }
-        let ends: HashMap<FunctionId, FunctionId> = self.aliases.keys().map(|id| (*id, self.followed(*id))).collect();
+        let ends: HashMap<FunctionId, FunctionId> =
+            self.aliases.keys().map(|id| (*id, self.followed(*id))).collect();
         let end = |id: &mut FunctionId| *id = ends.get(id).copied().unwrap_or(*id);
         for function in &mut self.module.functions {
             function.prototypes.iter_mut().flat_map(|prototype| &mut prototype.targets).for_each(end);
-            let operands = function.body.iter_mut().flatten().flat_map(|instruction| &mut instruction.operands);
+            let operands =
+                function.body.iter_mut().flatten().flat_map(|instruction| &mut instruction.operands);
             operands.for_each(|operand| {
-                if let Operand::Function(id) = operand {
-                    end(id);
-                }
+                change_operands(operand, &mut |operand| {
+                    if let Operand::Function(id) = operand {
+                        end(id);
+                    }
+                });
             });
         }
         for relocation in self.module.variables.iter_mut().flat_map(|variable| &mut variable.relocations) {

@@ -1,18 +1,29 @@
 //! Functions: signatures, what stands between signature and body, and the labels that are resolved at the end.
 
 use super::initialiser::Image;
+use super::operand::change_operands;
 use super::variable::{Declarator, Linkage};
 use super::{Current, Parser, PendingLabel, Read};
-use crate::ptx::ast::{
-    Bounds, Function, FunctionId, Operand, Param, ParamStorage, Space,
-};
+use crate::ptx::ast::{Bounds, Function, FunctionId, Operand, Param, ParamStorage, Space};
 use crate::ptx::lex::{Kind, Token};
 use crate::ptx::scope::{Entity, Label};
 
 /// Directives between a signature and its body.
 const KNOWN: &[&str] = &[
-    "maxntid", "reqntid", "minnctapersm", "maxnctapersm", "maxnreg", "noreturn", "reqnctapercluster", "explicitcluster",
-    "maxclusterrank", "blocksareclusters", "abi_preserve", "abi_preserve_control", "pragma", "attribute",
+    "maxntid",
+    "reqntid",
+    "minnctapersm",
+    "maxnctapersm",
+    "maxnreg",
+    "noreturn",
+    "reqnctapercluster",
+    "explicitcluster",
+    "maxclusterrank",
+    "blocksareclusters",
+    "abi_preserve",
+    "abi_preserve_control",
+    "pragma",
+    "attribute",
 ];
 
 impl<'t> Parser<'t> {
@@ -82,10 +93,15 @@ impl<'t> Parser<'t> {
     /// The function of this name, and whether it was declared before.
     fn function_named(&mut self, name: &'t str, token: Token, entry: bool) -> Read<(FunctionId, bool)> {
         match self.scopes.get_global(name) {
-            Some(Entity::Function(id)) if self.module.functions[id.0 as usize].entry == entry => return Ok((id, true)),
+            Some(Entity::Function(id)) if self.module.functions[id.0 as usize].entry == entry => {
+                return Ok((id, true));
+            }
             Some(Entity::Function(id)) => {
                 let line = self.module.functions[id.0 as usize].line;
-                return self.fail(token, format!("line {line} declares it, a kernel here and a device function there"));
+                return self.fail(
+                    token,
+                    format!("line {line} declares it, a kernel here and a device function there"),
+                );
             }
             _ => {}
         }
@@ -111,9 +127,10 @@ impl<'t> Parser<'t> {
     pub(super) fn param_size(&self, param: &Param, function: &Function) -> u64 {
         match param.storage {
             ParamStorage::Memory(id) => self.module.variables[id.0 as usize].size,
-            ParamStorage::Register(id) => {
-                function.registers.get(id.0 as usize).map_or(0, |register| u64::from(register.ty.bits().div_ceil(8)))
-            }
+            ParamStorage::Register(id) => function
+                .registers
+                .get(id.0 as usize)
+                .map_or(0, |register| u64::from(register.ty.bits().div_ceil(8))),
         }
     }
 
@@ -179,7 +196,13 @@ impl<'t> Parser<'t> {
     }
 
     /// Opens the function's scope and declares its parameters in it.
-    fn begin(&mut self, id: FunctionId, token: Token, returns: &[Declarator<'t>], params: &[Declarator<'t>]) -> Read<()> {
+    fn begin(
+        &mut self,
+        id: FunctionId,
+        token: Token,
+        returns: &[Declarator<'t>],
+        params: &[Declarator<'t>],
+    ) -> Read<()> {
         self.scopes.open();
         self.function = Some(Current {
             id,
@@ -194,7 +217,8 @@ impl<'t> Parser<'t> {
         function.line = token.line;
         function.branch_targets.clear();
         function.prototypes.clear();
-        let (old_returns, old_params) = (std::mem::take(&mut function.returns), std::mem::take(&mut function.params));
+        let (old_returns, old_params) =
+            (std::mem::take(&mut function.returns), std::mem::take(&mut function.params));
         let returns = self.declare_params(&old_returns, returns)?;
         let params = self.declare_params(&old_params, params)?;
         let function = &mut self.module.functions[id.0 as usize];
@@ -230,6 +254,11 @@ impl<'t> Parser<'t> {
     fn finish(&mut self, id: FunctionId) {
         let Some(mut current) = self.function.take() else { return };
         let resolved: Vec<Operand> = current.pending.iter().map(|label| self.resolve(label)).collect();
+        let mut put = |operand: &mut Operand| {
+            if let Operand::Label(index) = operand {
+                *operand = resolved.get(*index).cloned().unwrap_or(Operand::Sink);
+            }
+        };
         let mut last = None;
         for PendingLabel { instruction, .. } in &current.pending {
             // Labels stand in the order of their instructions, several of one beside each other.
@@ -237,7 +266,7 @@ impl<'t> Parser<'t> {
                 continue;
             }
             if let Some(instruction) = current.body.get_mut(*instruction) {
-                instruction.operands.iter_mut().for_each(|operand| put_labels(operand, &resolved));
+                instruction.operands.iter_mut().for_each(|operand| change_operands(operand, &mut put));
             }
         }
         let mut targets = std::mem::take(&mut self.module.functions[id.0 as usize].branch_targets);
@@ -277,19 +306,3 @@ impl<'t> Parser<'t> {
         }
     }
 }
-
-/// Puts the resolved labels in the place of their numbers.
-fn put_labels(operand: &mut Operand, resolved: &[Operand]) {
-    match operand {
-        Operand::Label(index) => *operand = resolved.get(*index).cloned().unwrap_or(Operand::Sink),
-        Operand::Vector(list) | Operand::List(list) | Operand::AddressList(list) => {
-            list.iter_mut().for_each(|operand| put_labels(operand, resolved));
-        }
-        Operand::Pair(first, second) => {
-            put_labels(first, resolved);
-            put_labels(second, resolved);
-        }
-        _ => {}
-    }
-}
-

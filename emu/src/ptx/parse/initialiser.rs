@@ -17,7 +17,8 @@ impl<'t> Parser<'t> {
     /// What comes after `=`. An open dimension is as large as what is given.
     pub(super) fn initialiser(&mut self, declarator: &mut Declarator<'t>) -> Read<Image> {
         if matches!(declarator.shape.ty, Type::F(16) | Type::F16x2 | Type::Bf16 | Type::Bf16x2) {
-            return self.fail_here("a variable of this type has no initial value; declare it as `.b16` or `.b32`");
+            return self
+                .fail_here("a variable of this type has no initial value; declare it as `.b16` or `.b32`");
         }
         let mut image = Image::default();
         let given = self.fill(declarator, 0, 0, &mut image)?;
@@ -36,7 +37,8 @@ impl<'t> Parser<'t> {
             self.element(declarator.shape.ty, at, image)?;
             return Ok(1);
         };
-        if self.is(Kind::Text) && level + 1 == declarator.dimensions.len() && declarator.shape.ty.bits() == 8 {
+        if self.is(Kind::Text) && level + 1 == declarator.dimensions.len() && declarator.shape.ty.bits() == 8
+        {
             return self.string(*dimension, at, image);
         }
         self.expect(b'{', "before the values of an array")?;
@@ -87,12 +89,20 @@ impl<'t> Parser<'t> {
             (Type::F(32) | Type::B(32), Value::F32(bits)) => self.put(token, at, &bits.to_le_bytes(), image),
             (Type::F(32), Value::F64(x)) => self.put(token, at, &(x as f32).to_le_bytes(), image),
             (Type::F(64) | Type::B(64), Value::F64(x)) => self.put(token, at, &x.to_le_bytes(), image),
-            (Type::F(64), Value::F32(bits)) => self.put(token, at, &f64::from(f32::from_bits(bits)).to_le_bytes(), image),
-            (Type::B(_) | Type::U(_) | Type::S(_), Value::Address { base, offset }) if matches!(width, 4 | 8) => {
+            (Type::F(64), Value::F32(bits)) => {
+                self.put(token, at, &f64::from(f32::from_bits(bits)).to_le_bytes(), image)
+            }
+            (Type::B(_) | Type::U(_) | Type::S(_), Value::Address { base, offset })
+                if matches!(width, 4 | 8) =>
+            {
                 self.relocate(token, base, offset, (at, width as u8, 0), image)
             }
-            (_, Value::Address { .. }) => self.fail(token, "an address needs an integer element of 4 or 8 bytes"),
-            (Type::F(_), _) => self.fail(token, "a variable of a float type needs a float: `1.0` or `0f3F800000`"),
+            (_, Value::Address { .. }) => {
+                self.fail(token, "an address needs an integer element of 4 or 8 bytes")
+            }
+            (Type::F(_), _) => {
+                self.fail(token, "a variable of a float type needs a float: `1.0` or `0f3F800000`")
+            }
             _ => self.fail(token, "a variable of an integer type needs an integer"),
         }
     }
@@ -114,7 +124,14 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn relocate(&mut self, token: Token, base: Base, addend: u64, place: (u64, u8, u64), image: &mut Image) -> Read<()> {
+    fn relocate(
+        &mut self,
+        token: Token,
+        base: Base,
+        addend: u64,
+        place: (u64, u8, u64),
+        image: &mut Image,
+    ) -> Read<()> {
         let (target, generic) = match base {
             Base::Symbol(id, generic) => (RelocationTarget::Symbol(id), generic),
             Base::Function(id, generic) => (RelocationTarget::Function(id), generic),

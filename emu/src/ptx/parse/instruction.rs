@@ -61,7 +61,10 @@ impl<'t> Parser<'t> {
     /// Notes that a directive is unknown, with the one that may have been meant.
     pub(super) fn unknown_directive<T>(&mut self, known: &[&'static str], place: &str) -> Read<T> {
         let token = self.token();
-        let help = nearest(&self.word(token)[1..], known.iter().copied()).map(|near| format!("did you mean `.{near}`?"));
+        let Some(name) = self.word(token).strip_prefix('.') else {
+            return self.fail(token, "expected a directive");
+        };
+        let help = nearest(name, known.iter().copied()).map(|near| format!("did you mean `.{near}`?"));
         self.note(token, format!("no directive {place} has this name"), help);
         Err(super::Skip)
     }

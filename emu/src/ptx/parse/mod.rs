@@ -128,10 +128,12 @@ impl<'t> Parser<'t> {
     /// Numbers the registers of the current function on.
     fn new_registers(&mut self, count: u64, token: Token) -> Read<RegId> {
         let have = self.function.as_ref().map_or(0, |function| function.registers.len());
-        let fits = usize::try_from(count)
-            .is_ok_and(|count| count <= self.registers_left && count <= REGISTERS_OF_FUNCTION.saturating_sub(have));
+        let fits = usize::try_from(count).is_ok_and(|count| {
+            count <= self.registers_left && count <= REGISTERS_OF_FUNCTION.saturating_sub(have)
+        });
         if !fits {
-            let limit = format!("a function may have {REGISTERS_OF_FUNCTION} registers, a text {REGISTERS_OF_TEXT}");
+            let limit =
+                format!("a function may have {REGISTERS_OF_FUNCTION} registers, a text {REGISTERS_OF_TEXT}");
             return self.fail(token, limit);
         }
         self.registers_left -= count as usize;

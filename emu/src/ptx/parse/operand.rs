@@ -20,7 +20,8 @@ impl<'t> Parser<'t> {
         }
         let token = self.advance();
         let second = self.simple_operand()?;
-        let stores = |operand: &Operand| matches!(operand, Operand::Register(_) | Operand::Sink | Operand::Label(_));
+        let stores =
+            |operand: &Operand| matches!(operand, Operand::Register(_) | Operand::Sink | Operand::Label(_));
         if !stores(&first) || !stores(&second) {
             return self.fail(token, "a pair is of two registers");
         }
@@ -59,13 +60,17 @@ impl<'t> Parser<'t> {
             Value::Integer { bits, .. } => Ok(Operand::Integer(bits)),
             Value::F32(bits) => Ok(Operand::F32(bits)),
             Value::F64(x) => Ok(Operand::F64(x.to_bits())),
-            Value::Address { base: Base::Symbol(id, false), offset } => Ok(Operand::Symbol(id, offset as i64)),
+            Value::Address { base: Base::Symbol(id, false), offset } => {
+                Ok(Operand::Symbol(id, offset as i64))
+            }
             Value::Address { base: Base::Function(id, false), offset: 0 } => Ok(Operand::Function(id)),
             Value::Address { base: Base::Register(id), offset: 0 } => Ok(Operand::Register(id)),
             Value::Address { base: Base::Register(_), .. } => {
                 self.fail(token, "a register takes an offset only inside brackets")
             }
-            Value::Address { base: Base::Function(..), .. } => self.fail(token, "a function's address takes no offset"),
+            Value::Address { base: Base::Function(..), .. } => {
+                self.fail(token, "a function's address takes no offset")
+            }
             Value::Address { .. } => self.fail(token, "`generic()` is for initialisers; `cvta` does it here"),
         }
     }
@@ -109,7 +114,9 @@ impl<'t> Parser<'t> {
             }
             _ => {
                 self.advance();
-                if let Some(special) = name.strip_prefix('%').filter(|special| special::is_special_register(special)) {
+                if let Some(special) =
+                    name.strip_prefix('%').filter(|special| special::is_special_register(special))
+                {
                     return self.special(special);
                 }
                 if self.is(Kind::Dotted) {
@@ -126,10 +133,18 @@ impl<'t> Parser<'t> {
     pub(super) fn unknown(&mut self, name: &str, token: Token, scope: usize) {
         let help = self.scopes.suggest(name, scope);
         let Some(special) = name.strip_prefix('%') else {
-            return self.note(token, "no register, variable, function or label of this name is declared here", help);
+            return self.note(
+                token,
+                "no register, variable, function or label of this name is declared here",
+                help,
+            );
         };
         let near = nearest(special, special::names()).map(|near| format!("did you mean `%{near}`?"));
-        self.note(token, "no register of this name is declared here, nor is it a special register of the ISA", help.or(near));
+        self.note(
+            token,
+            "no register of this name is declared here, nor is it a special register of the ISA",
+            help.or(near),
+        );
     }
 
     fn special(&mut self, name: &str) -> Read<Operand> {
@@ -146,7 +161,9 @@ impl<'t> Parser<'t> {
 
     fn no_component(&mut self, name: &str) -> Read<()> {
         if self.is(Kind::Dotted) {
-            return self.fail_here(format!("`{name}` is no vector and has no component (nor are video instructions' parts read)"));
+            return self.fail_here(format!(
+                "`{name}` is no vector and has no component (nor are video instructions' parts read)"
+            ));
         }
         Ok(())
     }
@@ -247,8 +264,12 @@ impl<'t> Parser<'t> {
         }
         match self.expression()? {
             Value::Integer { bits, .. } => Ok((AddressBase::Absolute, bits as i64)),
-            Value::Address { base: Base::Register(id), offset } => Ok((AddressBase::Register(id), offset as i64)),
-            Value::Address { base: Base::Symbol(id, false), offset } => Ok((AddressBase::Symbol(id), offset as i64)),
+            Value::Address { base: Base::Register(id), offset } => {
+                Ok((AddressBase::Register(id), offset as i64))
+            }
+            Value::Address { base: Base::Symbol(id, false), offset } => {
+                Ok((AddressBase::Symbol(id), offset as i64))
+            }
             _ => self.fail(token, "an address begins with a register, a variable or an integer"),
         }
     }
@@ -263,5 +284,19 @@ impl<'t> Parser<'t> {
             Value::Integer { bits, .. } => Ok((AddressBase::Register(id), bits as i64)),
             _ => self.fail(token, "an address has one base"),
         }
+    }
+}
+
+/// Changes an operand, or each of those that it is made of.
+pub(super) fn change_operands(operand: &mut Operand, change: &mut impl FnMut(&mut Operand)) {
+    match operand {
+        Operand::Vector(list) | Operand::List(list) | Operand::AddressList(list) => {
+            list.iter_mut().for_each(|operand| change_operands(operand, change));
+        }
+        Operand::Pair(first, second) => {
+            change_operands(first, change);
+            change_operands(second, change);
+        }
+        single => change(single),
     }
 }

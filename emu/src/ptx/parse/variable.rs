@@ -107,7 +107,8 @@ impl<'t> Parser<'t> {
         };
         let Some(ty) = ty else {
             let opaque = matches!(self.word(token), ".texref" | ".samplerref" | ".surfref");
-            let why = if opaque { "textures, samplers and surfaces are not supported" } else { "expected a type" };
+            let why =
+                if opaque { "textures, samplers and surfaces are not supported" } else { "expected a type" };
             return self.fail(token, why);
         };
         self.advance();
@@ -153,7 +154,10 @@ impl<'t> Parser<'t> {
                 if self.eat_dotted("align") {
                     // What the pointer points to is aligned so, and not the parameter.
                     self.alignment()?;
-                } else if !["global", "shared", "const", "local", "param"].iter().any(|space| self.eat_dotted(space)) {
+                } else if !["global", "shared", "const", "local", "param"]
+                    .iter()
+                    .any(|space| self.eat_dotted(space))
+                {
                     return self.fail_here("expected the space of a pointer, `.align` or the name");
                 }
             }
@@ -237,12 +241,21 @@ impl<'t> Parser<'t> {
     /// Whether all is known about how large a variable is; only what another module or the launch gives may be open.
     fn complete(&mut self, declarator: &Declarator<'t>, space: Space, linkage: Linkage) -> Read<()> {
         if declarator.size == 0 && linkage != Linkage::Extern && space != Space::Param {
-            return self.fail(declarator.token, "an array without a size must be `.extern` or have an initial value");
+            return self.fail(
+                declarator.token,
+                "an array without a size must be `.extern` or have an initial value",
+            );
         }
         Ok(())
     }
 
-    fn declare_variable(&mut self, declarator: &Declarator<'t>, space: Space, linkage: Linkage, image: Image) {
+    fn declare_variable(
+        &mut self,
+        declarator: &Declarator<'t>,
+        space: Space,
+        linkage: Linkage,
+        image: Image,
+    ) {
         let token = declarator.token;
         let variable = self.variable(declarator, space, linkage == Linkage::Extern, image);
         if self.function.is_none()
@@ -276,7 +289,13 @@ impl<'t> Parser<'t> {
     }
 
     /// A variable as the module lists it.
-    pub(super) fn variable(&self, declarator: &Declarator<'t>, space: Space, external: bool, image: Image) -> Variable {
+    pub(super) fn variable(
+        &self,
+        declarator: &Declarator<'t>,
+        space: Space,
+        external: bool,
+        image: Image,
+    ) -> Variable {
         Variable {
             name: declarator.name.to_owned(),
             space,
@@ -342,7 +361,8 @@ impl<'t> Parser<'t> {
     /// Declares one register, or one vector of them, and gives the first.
     pub(super) fn declare_register(&mut self, name: &'t str, token: Token, shape: Shape) -> Read<RegId> {
         let first = self.new_registers(u64::from(shape.lanes), token)?;
-        let entity = if shape.lanes == 1 { Entity::Register(first) } else { Entity::Vector(first, shape.lanes) };
+        let entity =
+            if shape.lanes == 1 { Entity::Register(first) } else { Entity::Vector(first, shape.lanes) };
         self.declare(name, entity, token);
         self.push_register(name, shape);
         Ok(first)
