@@ -239,6 +239,15 @@ impl<'a> Cx<'a> {
             cta.live_warps -= 1;
             let expected = cta.live_warps * 32;
             cta.barriers.iter_mut().for_each(|b| b.warp_ended(expected));
+            if cta.live_warps == 0
+                && let Some(watched) = cta.watched
+            {
+                let mut watch = self.run.watch();
+                watch.detector.end_cta(watched);
+                if watch.detector.any() {
+                    self.run.drain(&mut watch);
+                }
+            }
         }
         if self.group.mask == 0 {
             return Flow::Ended;

@@ -175,7 +175,7 @@ impl Cluster {
             cta.watched = run
                 .checks
                 .races
-                .then(|| run.watch().detector.start_cta(linear, index as u32, rank, per, run.shared_bytes));
+                .then(|| run.watch().detector.start_cta(linear, index as u32, rank, per));
             cta.barriers.clear();
             cta.barriers.resize(16, Barrier::default());
             cta.live_warps = per;

@@ -6,6 +6,7 @@ mod barriers;
 mod basics;
 mod faults;
 mod launches;
+mod races;
 mod warps;
 
 use super::*;
