@@ -6,6 +6,7 @@
 mod bless;
 mod ci;
 mod count;
+mod emu;
 mod fetch;
 mod jet;
 mod peers;
@@ -50,6 +51,8 @@ enum Command {
 enum BenchCommand {
     /// jet against llama.cpp on one model, interleaved.
     Peers(peers::PeersArgs),
+    /// The PTX emulator: instructions and FLOPs a second of one core, with the checks off and on.
+    Emu(emu::EmuArgs),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Bless => bless::run(),
         Command::Bench(BenchCommand::Peers(args)) => peers::run(&args),
+        Command::Bench(BenchCommand::Emu(args)) => emu::run(&args),
     }
 }
 
