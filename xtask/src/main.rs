@@ -6,6 +6,7 @@
 mod bless;
 mod ci;
 mod count;
+mod emu;
 mod fetch;
 mod jet;
 mod peers;
@@ -51,6 +52,8 @@ enum Command {
 enum BenchCommand {
     /// jet against llama.cpp on one model, interleaved.
     Peers(peers::PeersArgs),
+    /// The PTX emulator: instructions and FLOPs a second of one core, with the checks off and on.
+    Emu(emu::EmuArgs),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Bless => bless::run(),
         Command::Bench(BenchCommand::Peers(args)) => peers::run(&args),
+        Command::Bench(BenchCommand::Emu(args)) => emu::run(&args),
     }
 }
 

@@ -8,6 +8,7 @@ use super::global::Miss;
 use super::report::{FindingKind, Severity};
 use super::space::{LOCAL_BITS, LOCAL_FIRST, MemSpace, SHARED_BITS, SHARED_FIRST, classify};
 use super::words::{Words, WordsMut};
+use crate::count::Access;
 use crate::isa::{Base, Class, Flow, Inst, Slot};
 use crate::shadow;
 
@@ -401,9 +402,7 @@ impl<'a> Cx<'a> {
     }
 
     fn count_global(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
-        if let Some(counting) = &mut self.cluster.counting {
-            counting.global(i.site, addresses, mask, request.bytes);
-        }
+        self.count(|c| c.global(i.site, counted(request), addresses, mask, request.bytes));
     }
 
     /// Checks a range of global memory that an asynchronous operation will access; `Err` if it faulted.
@@ -484,9 +483,8 @@ impl<'a> Cx<'a> {
     }
 
     fn count_shared(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
-        if let Some(counting) = &mut self.cluster.counting {
-            counting.shared(i.site, addresses, mask, request.bytes);
-        }
+        let rank = self.rank();
+        self.count(|c| c.shared(i.site, counted(request), addresses, mask, request.bytes, rank));
     }
 
     fn store_shared(
@@ -562,6 +560,7 @@ impl<'a> Cx<'a> {
         mask: u32,
         rows: &mut Rows,
     ) -> Result<u32, Fault> {
+        self.count(|c| c.local(request.access.site, Access::Read, mask, request.bytes));
         let mut defined = u32::MAX;
         for lane in lanes(mask) {
             let address = addresses[lane];
@@ -586,6 +585,7 @@ impl<'a> Cx<'a> {
         rows: &Rows,
         defined: u32,
     ) -> Result<(), Fault> {
+        self.count(|c| c.local(request.access.site, Access::Write, mask, request.bytes));
         for lane in lanes(mask) {
             let address = addresses[lane];
             self.check_local(address, request.bytes, lane)?;
@@ -652,6 +652,15 @@ impl<'a> Cx<'a> {
         if self.run.checks.definedness {
             self.set_defined(class, slot, defined, mask);
         }
+    }
+}
+
+/// What the counters call the access.
+fn counted(request: &Request) -> Access {
+    match request.access.kind {
+        shadow::Kind::Read => Access::Read,
+        shadow::Kind::Write => Access::Write,
+        shadow::Kind::Atomic | shadow::Kind::Reduce => Access::Atomic,
     }
 }
 

@@ -66,6 +66,9 @@ fn stretch<const CHECK: bool, const COUNT: bool>(cx: &mut Cx<'_>, left: &mut u32
         };
         let mask = if inst.guard == NO_GUARD { all } else { cx.guard::<CHECK>(inst, all) };
         if mask == 0 && !inst.flags.always {
+            if COUNT && !inst.flags.internal {
+                cx.count(|c| c.executed(inst.site, all, 0));
+            }
             pc += 1;
             continue;
         }
@@ -74,17 +77,13 @@ fn stretch<const CHECK: bool, const COUNT: bool>(cx: &mut Cx<'_>, left: &mut u32
         }
         cx.group.pc = pc;
         let flow = (inst.run)(cx, inst, mask);
-        if COUNT
-            && !inst.flags.internal
-            && flow != Flow::Wait
-            && let Some(counting) = &mut cx.cluster.counting
-        {
-            counting.executed(inst.site, mask);
+        if COUNT && !inst.flags.internal && !matches!(flow, Flow::Wait | Flow::Again) {
+            cx.count(|c| c.executed(inst.site, all, mask));
         }
         match flow {
             Flow::Next => pc += 1,
             Flow::Jump(to) => pc = to,
-            Flow::Reload => return None,
+            Flow::Reload | Flow::Again => return None,
             Flow::Yield => {
                 cx.group.pc = pc + 1;
                 return Some(Stop::Quantum);
@@ -125,9 +124,7 @@ impl<'a> Cx<'a> {
     /// Parts the lanes: each part goes on at its own instruction, and they meet at `join`, an instruction of this
     /// function, or, for [`u32::MAX`], where the function returns to.
     pub fn split(&mut self, inst: &Inst, parts: &[(u32, u32)], join: u32) -> Flow {
-        if let Some(counting) = &mut self.cluster.counting {
-            counting.divergent(inst.site);
-        }
+        self.count(|c| c.divergent(inst.site));
         let place = if join == u32::MAX { self.frame.caller } else { Some((self.group.frame, join)) };
         if let Some((frame, pc)) = place {
             let top = self.group.joins.last().map(|j| self.warp.joins[*j as usize]);
@@ -172,7 +169,7 @@ impl<'a> Cx<'a> {
             changed = true;
         }
         let _ = inst;
-        Some(if changed { Flow::Reload } else { Flow::Wait })
+        Some(if changed { Flow::Again } else { Flow::Wait })
     }
 
     /// Takes into the group what waits at the same instruction for lanes of `wanted`.
@@ -347,6 +344,7 @@ pub(crate) fn perform(
             ctas: &mut cluster.ctas,
             extra: &mut cluster.extra,
             rng: &mut cluster.rng,
+            counting: &mut cluster.counting,
             site: pending.site,
             rank: pending.rank,
             warp: pending.warp,

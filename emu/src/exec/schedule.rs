@@ -259,7 +259,8 @@ pub(crate) fn worker<const CHECK: bool, const COUNT: bool>(
     total: u64,
     first_slot: u32,
 ) -> Option<Counting> {
-    let mut counting = COUNT.then(|| Counting::new(run.program.sites.len()));
+    let buffers = || run.global.iter().map(|(_, b)| (b.name.as_str(), b.base, b.len));
+    let mut counting = COUNT.then(|| Counting::new(run.program.sites.len(), buffers()));
     let mut resident: Vec<Cluster> = Vec::new();
     let mut spare: Vec<Cluster> = Vec::new();
     let mut window = window(run);
@@ -296,7 +297,10 @@ pub(crate) fn worker<const CHECK: bool, const COUNT: bool>(
                 over_limit(run, cluster);
             }
             if cluster.ended() {
-                if !finish(run, cluster) {
+                cluster.counting = counting.take();
+                let finished = finish(run, cluster);
+                counting = cluster.counting.take();
+                if !finished {
                     return counting;
                 }
                 since_end = 0;

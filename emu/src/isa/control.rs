@@ -300,7 +300,8 @@ fn call_indirect<'a>(cx: &mut Cx<'a>, i: &'a Inst, slot: Slot, mask: u32) -> Flo
             parts.push((idle, pc + 1));
         }
         if parts.len() > 1 {
-            return cx.split(i, &parts, pc + 1);
+            cx.split(i, &parts, pc + 1);
+            return Flow::Again;
         }
     }
     let target = Layout::function_of(handles[first]).and_then(|id| cx.program.index.get(&id).copied());
@@ -320,7 +321,8 @@ fn enter<'a>(cx: &mut Cx<'a>, i: &'a Inst, call: &'a Call, target: u32, mask: u3
     if mask != cx.group.mask {
         let rest = cx.group.mask & !mask;
         let pc = cx.group.pc;
-        return cx.split(i, &[(mask, pc), (rest, pc + 1)], pc + 1);
+        cx.split(i, &[(mask, pc), (rest, pc + 1)], pc + 1);
+        return Flow::Again;
     }
     let program = cx.program;
     let code = &program.functions[target as usize];
@@ -362,7 +364,8 @@ pub(super) fn ret<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let Some((caller, pc)) = cx.frame.caller else { return cx.exit(mask) };
     if mask != cx.group.mask {
         let (rest, at) = (cx.group.mask & !mask, cx.group.pc);
-        return cx.split(i, &[(mask, at), (rest, at + 1)], u32::MAX);
+        cx.split(i, &[(mask, at), (rest, at + 1)], u32::MAX);
+        return Flow::Again;
     }
     let program = cx.program;
     let code = &program.functions[cx.frame.function as usize];

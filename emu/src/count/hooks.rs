@@ -1,0 +1,25 @@
+//! The one line that an access costs in a handler.
+
+use super::Counting;
+use crate::exec::Cx;
+use crate::exec::async_ops::AsyncCx;
+
+impl Cx<'_> {
+    /// Tells the counters, if there are any.
+    #[inline]
+    pub fn count(&mut self, f: impl FnOnce(&mut Counting)) {
+        if let Some(counting) = &mut self.cluster.counting {
+            f(counting);
+        }
+    }
+}
+
+impl AsyncCx<'_> {
+    /// Tells the counters, if there are any; [`AsyncCx::site`] is the instruction to count for.
+    #[inline]
+    pub fn count(&mut self, f: impl FnOnce(&mut Counting, u32)) {
+        if let Some(counting) = self.counting.as_mut() {
+            f(counting, self.site);
+        }
+    }
+}
