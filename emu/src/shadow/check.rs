@@ -21,6 +21,7 @@ pub(super) struct Pass<'a> {
     pub(super) space: Space,
     pub(super) strict: bool,
     pub(super) same_value: u32,
+    pub(super) agreed: u32,
     /// What is known of cells: from, to.
     memo: [(Cell, Cell); 4],
     memos: usize,
@@ -54,7 +55,6 @@ impl<'a> Pass<'a> {
         races: &'a mut Races,
         space: Space,
         strict: bool,
-        same_value: u32,
     ) -> Self {
         // No cell holds all ones, so nothing is known at first.
         let nothing = Cell { writes: u32::MAX, reads: u32::MAX };
@@ -67,7 +67,8 @@ impl<'a> Pass<'a> {
             races,
             space,
             strict,
-            same_value,
+            same_value: 0,
+            agreed: 0,
             memo,
             memos: 0,
             told: Vec::new(),
@@ -116,8 +117,8 @@ impl<'a> Pass<'a> {
                 if lanes.count_ones() > 1 {
                     let now = 31 - lanes.leading_zeros();
                     let spot = Spot { address: address + u64::from(at), past: lanes.trailing_zeros(), now };
-                    let same = self.same_value & lanes == lanes;
-                    self.report(if same { Class::SameValue } else { Class::SameInstruction }, &event, spot);
+                    let agreed = self.agreed & lanes == lanes;
+                    self.report(if agreed { Class::Agreed } else { Class::SameInstruction }, &event, spot);
                     break;
                 }
             }
@@ -224,7 +225,8 @@ impl<'a> Pass<'a> {
             return Class::MbarrierInit;
         }
         if id >= self.first_id && past.same_warp(now) && past.op.is_none() && both_write {
-            return if same { Class::SameValue } else { Class::SameInstruction };
+            let agreed = self.agreed >> spot.now & 1 == 1;
+            return if agreed { Class::Agreed } else { Class::SameInstruction };
         }
         if past.scope.is_some() && now.scope.is_some() {
             return if now.covers(past) { Class::MixedSize } else { Class::ScopeTooNarrow };
@@ -243,6 +245,11 @@ impl<'a> Pass<'a> {
     fn judge_proxy(&mut self, log: &Log, past: &Event, address: u64, len: u32) -> bool {
         let now = &self.event;
         if past.proxy != Proxy::Generic {
+            return true;
+        }
+        // Operations on an mbarrier's object, by threads and by copies, need no fence among themselves: only its
+        // initialisation does.
+        if !past.init && past.kind == Kind::Atomic && now.kind == Kind::Atomic {
             return true;
         }
         let (class, which) = match now.proxy {

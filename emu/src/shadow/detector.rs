@@ -257,8 +257,9 @@ impl Detector {
                 Space::Shared => &mut self.shared[slot as usize],
             };
             let known = Known { view: &warp.groups[0].view, own: Some(&warp.own), asyncs: &self.asyncs };
-            let (strict, same_value, earlier) = (self.options.strict, access.same_value, &self.earlier);
-            let touch = Touch { groups: &warp.groups, known, space, strict, same_value, earlier };
+            let (strict, earlier) = (self.options.strict, &self.earlier);
+            let (same_value, agreed) = (access.same_value, access.agreed);
+            let touch = Touch { groups: &warp.groups, known, space, strict, same_value, agreed, earlier };
             touch.run(memory, &mut self.races, event, mask, place);
         }
     }
@@ -295,8 +296,9 @@ impl Detector {
             }
             left &= !mask;
             let known = Known { view: &first.view, own: origin.own.as_ref(), asyncs: &self.asyncs };
-            let (strict, same_value, earlier) = (self.options.strict, access.same_value, &self.earlier);
-            let touch = Touch { groups: &origin.groups, known, space, strict, same_value, earlier };
+            let (strict, earlier) = (self.options.strict, &self.earlier);
+            let (same_value, agreed) = (access.same_value, access.agreed);
+            let touch = Touch { groups: &origin.groups, known, space, strict, same_value, agreed, earlier };
             touch.run(memory, &mut self.races, event, mask, place);
         }
     }

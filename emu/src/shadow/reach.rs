@@ -138,6 +138,7 @@ pub(super) struct Touch<'a> {
     pub(super) space: Space,
     pub(super) strict: bool,
     pub(super) same_value: u32,
+    pub(super) agreed: u32,
     /// What earlier grids wrote.
     pub(super) earlier: &'a HashMap<u64, [u64; 4]>,
 }
@@ -165,7 +166,8 @@ impl Touch<'_> {
             let id = memory.log.add(event);
             let known = Known { view: &group.view, own: self.known.own, asyncs: self.known.asyncs };
             let names = (event, id, first_id);
-            let mut pass = Pass::new(names, known, races, self.space, self.strict, self.same_value);
+            let mut pass = Pass::new(names, known, races, self.space, self.strict);
+            (pass.same_value, pass.agreed) = (self.same_value, self.agreed);
             place.ranges(lanes, event.size.into(), twice, |start, len| memory.visit(start, len, &mut pass));
             if event.proxy == super::types::Proxy::TensorMap && self.space == Space::Global {
                 place.ranges(lanes, event.size.into(), false, |start, len| {

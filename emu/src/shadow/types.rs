@@ -185,6 +185,8 @@ pub struct Access {
     pub proxy: Proxy,
     /// Lanes that write what memory holds already.
     pub same_value: u32,
+    /// Lanes that write the value that every other lane of the instruction writes to the same bytes.
+    pub agreed: u32,
 }
 
 impl Access {
@@ -198,6 +200,7 @@ impl Access {
             strength: Strength::Weak,
             proxy: Proxy::Generic,
             same_value: 0,
+            agreed: 0,
         }
     }
 
@@ -224,6 +227,8 @@ pub enum Class {
     SameValue,
     /// Two lanes of one instruction write one byte.
     SameInstruction,
+    /// The same, of one value: which lane wins does not matter.
+    Agreed,
     /// Two strong accesses that nothing orders, of different sizes.
     MixedSize,
     /// Two accesses that a wider scope, of theirs or of what should order them, would make right.
