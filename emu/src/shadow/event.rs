@@ -186,7 +186,7 @@ fn apart(table: &[u32; 32], lanes: u32, size: u32) -> bool {
     let (low, high) = all().fold((u32::MAX, 0), |(low, high), a| (low.min(a), high.max(a)));
     let unaligned = all().fold(0, |bits, a| bits | a) & size.wrapping_sub(1);
     let shift = size.trailing_zeros();
-    if size.is_power_of_two() && unaligned == 0 && (high - low) >> shift < 4096 {
+    if size.is_power_of_two() && unaligned == 0 && high.saturating_sub(low) >> shift < 4096 {
         // Aligned and near each other: a bit for each place.
         let mut taken = [0u64; 64];
         return all().fold(true, |apart, a| {
