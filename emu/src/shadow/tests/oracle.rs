@@ -353,7 +353,7 @@ impl Run {
                 Ok(())
             }
             11 => {
-                let kind = if n[2] % 2 == 0 { AsyncKind::PerLane } else { AsyncKind::Whole };
+                let kind = if n[2].is_multiple_of(2) { AsyncKind::PerLane } else { AsyncKind::Whole };
                 let issuer =
                     self.w.ctas[cta].warp(warp).lanes(if kind == AsyncKind::PerLane { MASK } else { mask });
                 let id = self.w.d.fork(&[issuer], kind);
@@ -412,7 +412,7 @@ impl Run {
         let size = 1u64 << (n[2] % 5);
         let base = DATA + 32 + u64::from(n[3] % 32) / size * size;
         let stride = [0, 1, 1, 2, -1][(n[4] % 5) as usize] * size as i64;
-        let kind = if n[5] % 2 == 0 { Kind::Read } else { Kind::Write };
+        let kind = if n[5].is_multiple_of(2) { Kind::Read } else { Kind::Write };
         let access = Access::weak(step as u32, kind, size as u32);
         if n[5] % 4 < 2 {
             self.w.d.access_affine(who, Space::Global, base, stride, &access);
@@ -529,8 +529,8 @@ impl Run {
         }
         let index = open[n[0] as usize % open.len()];
         let copy = self.o.copies[index].clone();
-        let kind = if n[1] % 2 == 0 { Kind::Read } else { Kind::Write };
-        let proxy = if n[2] % 2 == 0 { Proxy::Generic } else { Proxy::Async };
+        let kind = if n[1].is_multiple_of(2) { Kind::Read } else { Kind::Write };
+        let proxy = if n[2].is_multiple_of(2) { Proxy::Generic } else { Proxy::Async };
         let size = 4u64 << (n[3] % 3);
         let base = DATA + 32 + u64::from(n[4] % 32) / size * size;
         let access = Access::weak(step as u32, kind, size as u32).via(proxy);
@@ -565,7 +565,7 @@ impl Run {
             return;
         }
         let index = open[n[2] as usize % open.len()];
-        let part = if n[3] % 3 == 0 { AsyncPart::Reads } else { AsyncPart::All };
+        let part = if n[3].is_multiple_of(3) { AsyncPart::Reads } else { AsyncPart::All };
         let copy = self.o.copies[index].clone();
         let who = match copy.kind {
             AsyncKind::PerLane => copy.issuer,
@@ -574,7 +574,7 @@ impl Run {
         let cta = if copy.kind == AsyncKind::PerLane { who.warp.cta.index as usize } else { cta };
         self.story.push(format!("join {index} {part:?} {who:?} by a phase {}", n[4] % 2));
         self.o.copies[index].done |= part == AsyncPart::All;
-        if n[4] % 2 == 0 {
+        if n[4].is_multiple_of(2) {
             self.w.d.join_lanes(copy.id, part, who);
             for t in Self::threads(who, cta) {
                 let node = self.o.node(t, &[]);
