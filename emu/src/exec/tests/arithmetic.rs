@@ -37,7 +37,9 @@ fn integers_of_32_bits() {
     check("sub.s32 %r5, %r2, %r3;", "sm_80", |a, b, _| a.wrapping_sub(b));
     check("add.sat.s32 %r5, %r2, %r3;", "sm_80", |a, b, _| (a as i32).saturating_add(b as i32) as u32);
     check("mul.lo.s32 %r5, %r2, %r3;", "sm_80", |a, b, _| a.wrapping_mul(b));
-    check("mul.hi.s32 %r5, %r2, %r3;", "sm_80", |a, b, _| ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32);
+    check("mul.hi.s32 %r5, %r2, %r3;", "sm_80", |a, b, _| {
+        ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32
+    });
     check("mul.hi.u32 %r5, %r2, %r3;", "sm_80", |a, b, _| ((u64::from(a) * u64::from(b)) >> 32) as u32);
     check("mad.lo.s32 %r5, %r2, %r3, %r4;", "sm_80", |a, b, c| a.wrapping_mul(b).wrapping_add(c));
     check("min.s32 %r5, %r2, %r3;", "sm_80", |a, b, _| (a as i32).min(b as i32) as u32);
@@ -60,24 +62,34 @@ fn integers_of_32_bits() {
 fn wide_products_and_64_bits() {
     let fold = "mov.b64 {%r6, %r7}, %rd7; xor.b32 %r5, %r6, %r7;";
     let xor = |v: u64| v as u32 ^ (v >> 32) as u32;
-    check(&format!("mul.wide.u32 %rd7, %r2, %r3; {fold}"), "sm_80", |a, b, _| xor(u64::from(a) * u64::from(b)));
+    check(&format!("mul.wide.u32 %rd7, %r2, %r3; {fold}"), "sm_80", |a, b, _| {
+        xor(u64::from(a) * u64::from(b))
+    });
     check(&format!("mul.wide.s32 %rd7, %r2, %r3; {fold}"), "sm_80", |a, b, _| {
         xor((i64::from(a as i32) * i64::from(b as i32)) as u64)
     });
-    check(&format!("cvt.s64.s32 %rd8, %r4; mad.wide.s32 %rd7, %r2, %r3, %rd8; {fold}"), "sm_80", |a, b, c| {
-        xor((i64::from(a as i32) * i64::from(b as i32) + i64::from(c as i32)) as u64)
-    });
+    check(
+        &format!("cvt.s64.s32 %rd8, %r4; mad.wide.s32 %rd7, %r2, %r3, %rd8; {fold}"),
+        "sm_80",
+        |a, b, c| xor((i64::from(a as i32) * i64::from(b as i32) + i64::from(c as i32)) as u64),
+    );
     let load = "mov.b64 %rd8, {%r2, %r3}; mov.b64 %rd9, {%r4, %r2};";
     let pair = |lo: u32, hi: u32| u64::from(lo) | u64::from(hi) << 32;
-    check(&format!("{load} add.s64 %rd7, %rd8, %rd9; {fold}"), "sm_80", |a, b, c| xor(pair(a, b).wrapping_add(pair(c, a))));
-    check(&format!("{load} mul.lo.s64 %rd7, %rd8, %rd9; {fold}"), "sm_80", |a, b, c| xor(pair(a, b).wrapping_mul(pair(c, a))));
+    check(&format!("{load} add.s64 %rd7, %rd8, %rd9; {fold}"), "sm_80", |a, b, c| {
+        xor(pair(a, b).wrapping_add(pair(c, a)))
+    });
+    check(&format!("{load} mul.lo.s64 %rd7, %rd8, %rd9; {fold}"), "sm_80", |a, b, c| {
+        xor(pair(a, b).wrapping_mul(pair(c, a)))
+    });
     check(&format!("{load} mul.hi.s64 %rd7, %rd8, %rd9; {fold}"), "sm_80", |a, b, c| {
         xor(((i128::from(pair(a, b) as i64) * i128::from(pair(c, a) as i64)) >> 64) as u64)
     });
     check(&format!("{load} shr.s64 %rd7, %rd8, %r4; {fold}"), "sm_80", |a, b, c| {
         xor((pair(a, b) as i64 >> c.min(63)) as u64)
     });
-    check("mov.b64 %rd8, {%r2, %r3}; popc.b64 %r5, %rd8;", "sm_80", |a, b, _| a.count_ones() + b.count_ones());
+    check("mov.b64 %rd8, {%r2, %r3}; popc.b64 %r5, %rd8;", "sm_80", |a, b, _| {
+        a.count_ones() + b.count_ones()
+    });
     check("mov.b64 %rd8, {%r2, %r3}; clz.b64 %r5, %rd8;", "sm_80", |a, b, _| pair(a, b).leading_zeros());
 }
 
@@ -114,15 +126,24 @@ fn logic_shifts_and_bits() {
 #[test]
 fn halves_of_16_bits_keep_to_themselves() {
     let halves = "mov.b32 {%h1, %h2}, %r2; mov.b32 {%h3, %h4}, %r3;";
-    check(&format!("{halves} add.u16 %h5, %h1, %h3; mul.lo.s16 %h6, %h2, %h4; mov.b32 %r5, {{%h5, %h6}};"), "sm_80", |a, b, _| {
-        u32::from((a as u16).wrapping_add(b as u16)) | u32::from(((a >> 16) as u16).wrapping_mul((b >> 16) as u16)) << 16
-    });
+    check(
+        &format!("{halves} add.u16 %h5, %h1, %h3; mul.lo.s16 %h6, %h2, %h4; mov.b32 %r5, {{%h5, %h6}};"),
+        "sm_80",
+        |a, b, _| {
+            u32::from((a as u16).wrapping_add(b as u16))
+                | u32::from(((a >> 16) as u16).wrapping_mul((b >> 16) as u16)) << 16
+        },
+    );
     check(&format!("{halves} mul.wide.s16 %r5, %h1, %h3;"), "sm_80", |a, b, _| {
         (i32::from(a as i16) * i32::from(b as i16)) as u32
     });
-    check(&format!("{halves} setp.lt.s16 %p1, %h1, %h4; selp.b16 %h5, %h2, %h3, %p1; cvt.u32.u16 %r5, %h5;"), "sm_80", |a, b, _| {
-        if (a as i16) < (b >> 16) as i16 { a >> 16 } else { b & 0xffff }
-    });
+    check(
+        &format!("{halves} setp.lt.s16 %p1, %h1, %h4; selp.b16 %h5, %h2, %h3, %p1; cvt.u32.u16 %r5, %h5;"),
+        "sm_80",
+        |a, b, _| {
+            if (a as i16) < (b >> 16) as i16 { a >> 16 } else { b & 0xffff }
+        },
+    );
 }
 
 #[test]
@@ -137,10 +158,14 @@ fn comparisons_of_every_sort() {
     check(&one("ne.f32"), "sm_80", |a, b, _| u32::from(f(a) < f(b) || f(a) > f(b)));
     check(&one("neu.f32"), "sm_80", |a, b, _| u32::from(f(a) != f(b)));
     check(&one("nan.f32"), "sm_80", |a, b, _| u32::from(f(a).is_nan() || f(b).is_nan()));
-    check("setp.gt.u32 %p3, %r4, 40; setp.lt.and.s32 %p1|%p2, %r2, %r3, !%p3; selp.u32 %r5, 1, 0, %p1; @%p2 add.u32 %r5, %r5, 2;", "sm_80", |a, b, c| {
-        let (less, with) = ((a as i32) < b as i32, c <= 40);
-        u32::from(less && with) + 2 * u32::from(!less && with)
-    });
+    check(
+        "setp.gt.u32 %p3, %r4, 40; setp.lt.and.s32 %p1|%p2, %r2, %r3, !%p3; selp.u32 %r5, 1, 0, %p1; @%p2 add.u32 %r5, %r5, 2;",
+        "sm_80",
+        |a, b, c| {
+            let (less, with) = ((a as i32) < b as i32, c <= 40);
+            u32::from(less && with) + 2 * u32::from(!less && with)
+        },
+    );
     check("set.gt.u32.u32 %r5, %r2, %r3;", "sm_80", |a, b, _| if a > b { u32::MAX } else { 0 });
     check("slct.u32.s32 %r5, %r2, %r3, %r4;", "sm_80", |a, b, c| if c as i32 >= 0 { a } else { b });
 }
@@ -172,18 +197,40 @@ fn conversions_clamp_and_place_their_halves() {
     check("cvt.s8.s32 %r5, %r2;", "sm_100", |a, _, _| a as i8 as u32);
     check("cvt.sat.u8.s32 %r5, %r2;", "sm_100", |a, _, _| (a as i32).clamp(0, 255) as u32);
     check("cvt.s32.s16 %r5, %r2;", "sm_100", |a, _, _| a as i16 as u32);
-    check("mov.b32 %r6, 0f3F800000; mov.b32 %r7, 0f40000000; cvt.rn.bf16x2.f32 %r5, %r6, %r7;", "sm_100", |_, _, _| 0x3f80_4000);
-    check("mov.b32 %r6, 0f3F800000; mov.b32 %r7, 0f40000000; cvt.rn.f16x2.f32 %r5, %r6, %r7;", "sm_100", |_, _, _| 0x3c00_4000);
-    check("mov.b32 %r6, 0f3F800000; mov.b32 %r7, 0f40000000; cvt.rn.satfinite.e4m3x2.f32 %h1, %r6, %r7; cvt.u32.u16 %r5, %h1;", "sm_89", |_, _, _| 0x3840);
+    check(
+        "mov.b32 %r6, 0f3F800000; mov.b32 %r7, 0f40000000; cvt.rn.bf16x2.f32 %r5, %r6, %r7;",
+        "sm_100",
+        |_, _, _| 0x3f80_4000,
+    );
+    check(
+        "mov.b32 %r6, 0f3F800000; mov.b32 %r7, 0f40000000; cvt.rn.f16x2.f32 %r5, %r6, %r7;",
+        "sm_100",
+        |_, _, _| 0x3c00_4000,
+    );
+    check(
+        "mov.b32 %r6, 0f3F800000; mov.b32 %r7, 0f40000000; cvt.rn.satfinite.e4m3x2.f32 %h1, %r6, %r7; cvt.u32.u16 %r5, %h1;",
+        "sm_89",
+        |_, _, _| 0x3840,
+    );
 }
 
 #[test]
 fn doubles_and_pairs_of_halves() {
-    check("cvt.f64.f32 %rd5, %r2; cvt.f64.f32 %rd6, %r3; mul.f64 %rd7, %rd5, %rd6; cvt.rn.f32.f64 %r5, %rd7;", "sm_100", |a, b, _| {
-        float((f64::from(f32::from_bits(a)) * f64::from(f32::from_bits(b))) as f32)
-    });
-    check("mov.b32 %r6, 0x3C004000; mov.b32 %r7, 0x40003C00; add.f16x2 %r5, %r6, %r7;", "sm_80", |_, _, _| 0x4200_4200);
-    check("mov.b32 %r6, 0x3F804000; mov.b32 %r7, 0x40004000; fma.rn.bf16x2 %r5, %r6, %r7, %r7;", "sm_80", |_, _, _| 0x4080_40c0);
+    check(
+        "cvt.f64.f32 %rd5, %r2; cvt.f64.f32 %rd6, %r3; mul.f64 %rd7, %rd5, %rd6; cvt.rn.f32.f64 %r5, %rd7;",
+        "sm_100",
+        |a, b, _| float((f64::from(f32::from_bits(a)) * f64::from(f32::from_bits(b))) as f32),
+    );
+    check(
+        "mov.b32 %r6, 0x3C004000; mov.b32 %r7, 0x40003C00; add.f16x2 %r5, %r6, %r7;",
+        "sm_80",
+        |_, _, _| 0x4200_4200,
+    );
+    check(
+        "mov.b32 %r6, 0x3F804000; mov.b32 %r7, 0x40004000; fma.rn.bf16x2 %r5, %r6, %r7, %r7;",
+        "sm_80",
+        |_, _, _| 0x4080_40c0,
+    );
 }
 
 #[test]
@@ -206,7 +253,7 @@ fn atomics_wrap_compare_and_count() {
     assert_eq!(out[5], 16f32.to_bits());
     assert_eq!((out[6], out[7]), (495, 1));
     // Counting down from 0 with a bound of 4 has period 5.
-    assert_eq!(out[8], (5 - 32 % 5) % 5);
+    assert_eq!(out[8], 3);
     let shared = ".shared .align 16 .b8 tile[64];";
     let body = "
         mov.u32 %r2, tile; mov.u32 %r3, 0;
@@ -218,6 +265,8 @@ fn atomics_wrap_compare_and_count() {
         ld.shared.v2.u32 {%r4, %r5}, [%r2];
         add.u32 %r4, %r4, %r5;
         st.global.u32 [%rd3], %r4;";
-    let body = body.replace("0x3C003C00", "%r6").replace("mov.u32 %r3, 0;", "mov.u32 %r3, 0; mov.u32 %r6, 0x3C003C00;");
+    let body = body
+        .replace("0x3C003C00", "%r6")
+        .replace("mov.u32 %r3, 0;", "mov.u32 %r3, 0; mov.u32 %r6, 0x3C003C00;");
     assert_eq!(one_warp("sm_80", shared, &body, &[0; 32]), [0x5000_5000 + 31; 32]);
 }

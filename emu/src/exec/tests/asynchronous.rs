@@ -25,14 +25,18 @@ fn results(body: &str) -> (Vec<Vec<u32>>, bool) {
 
 #[test]
 fn a_copy_that_is_waited_for_has_arrived() {
-    let (runs, clean) = results("cp.async.cg.shared.global [%r2], [%rd4], 16;\ncp.async.commit_group;\ncp.async.wait_group 0;\nld.shared.u32 %r4, [%r2];");
+    let (runs, clean) = results(
+        "cp.async.cg.shared.global [%r2], [%rd4], 16;\ncp.async.commit_group;\ncp.async.wait_group 0;\nld.shared.u32 %r4, [%r2];",
+    );
     assert!(clean);
     runs.iter().for_each(|out| assert_eq!(*out, (0..32).map(|i| i * 4).collect::<Vec<u32>>()));
 }
 
 #[test]
 fn without_a_commit_some_seed_shows_the_old_bytes() {
-    let (runs, _) = results("cp.async.cg.shared.global [%r2], [%rd4], 16;\ncp.async.wait_group 0;\nld.shared.u32 %r4, [%r2];");
+    let (runs, _) = results(
+        "cp.async.cg.shared.global [%r2], [%rd4], 16;\ncp.async.wait_group 0;\nld.shared.u32 %r4, [%r2];",
+    );
     assert!(runs.iter().any(|out| out.contains(&77)));
 }
 

@@ -21,10 +21,12 @@ fn a_reversal_through_shared_memory() {
 
 #[test]
 fn lanes_that_end_are_not_waited_for() {
-    let body = "and.b32 %r2, %r1, 16;\nsetp.ne.u32 %p1, %r2, 0;\n@%p1 exit;\nbar.sync 0;\nst.global.u32 [%rd3], 1;";
+    let body =
+        "and.b32 %r2, %r1, 16;\nsetp.ne.u32 %p1, %r2, 0;\n@%p1 exit;\nbar.sync 0;\nst.global.u32 [%rd3], 1;";
     let out = threads(128, 1, "sm_80", "", body, &[0; 128]);
     assert_eq!(out, (0..128).map(|i| u32::from(i & 16 == 0)).collect::<Vec<_>>());
-    let warp_ends = "shr.u32 %r2, %r1, 5;\nsetp.eq.u32 %p1, %r2, 1;\n@%p1 exit;\nbar.sync 0;\nst.global.u32 [%rd3], 1;";
+    let warp_ends =
+        "shr.u32 %r2, %r1, 5;\nsetp.eq.u32 %p1, %r2, 1;\n@%p1 exit;\nbar.sync 0;\nst.global.u32 [%rd3], 1;";
     let out = threads(96, 1, "sm_80", "", warp_ends, &[0; 96]);
     assert_eq!(out, (0..96).map(|i| u32::from(i / 32 != 1)).collect::<Vec<_>>());
 }
@@ -34,7 +36,11 @@ fn a_counted_barrier_does_wait_for_a_warp_that_ended() {
     let body = "shr.u32 %r2, %r1, 5;\nsetp.eq.u32 %p1, %r2, 1;\n@%p1 exit;\nbar.sync 1, 64;";
     let (_, report) = run(0, &kernel("sm_80", "", body), &LaunchConfig::new("k", 1, 64), &[0; 64]);
     let finding = report.of(FindingKind::Deadlock).next().expect("a deadlock");
-    assert!(finding.message.contains("warp 0") && finding.message.contains("bar.sync"), "{}", finding.message);
+    assert!(
+        finding.message.contains("warp 0") && finding.message.contains("bar.sync"),
+        "{}",
+        finding.message
+    );
 }
 
 #[test]
@@ -106,7 +112,11 @@ fn a_barrier_without_aligned_may_be_reached_in_pieces() {
 fn a_wrong_number_or_count_is_reported() {
     let misuse = |body: &str| {
         let (_, report) = run(0, &kernel("sm_80", "", body), &LaunchConfig::new("k", 1, 64), &[0; 64]);
-        report.of(FindingKind::BarrierMisuse).next().map(|f| f.message.clone()).unwrap_or_else(|| panic!("{:?}", report.findings))
+        report
+            .of(FindingKind::BarrierMisuse)
+            .next()
+            .map(|f| f.message.clone())
+            .unwrap_or_else(|| panic!("{:?}", report.findings))
     };
     assert!(misuse("mov.u32 %r2, 16;\nbar.sync %r2;").contains("barrier 16"));
     assert!(misuse("mov.u32 %r2, 40;\nbar.sync 1, %r2;").contains("40"));

@@ -164,7 +164,8 @@ fn narrow_loads_extend_and_narrow_stores_leave_their_neighbours() {
 
 #[test]
 fn vectors_constants_and_wide_registers() {
-    let before = ".const .align 8 .b32 table[4] = {1, 2, 3, 4};\n.global .align 16 .b32 more[4] = {5, 6, 7, 8};";
+    let before =
+        ".const .align 8 .b32 table[4] = {1, 2, 3, 4};\n.global .align 16 .b32 more[4] = {5, 6, 7, 8};";
     let body = "
         mov.u64 %rd4, table;
         ld.const.v2.u32 {%r2, %r3}, [%rd4+8];
@@ -267,7 +268,11 @@ fn printing_knows_widths_and_types() {
 
 #[test]
 fn a_seed_gives_the_same_run_and_threads_the_same_sum() {
-    let text = kernel("sm_80", "", "mov.u32 %r2, %ctaid.x;\nadd.u32 %r2, %r2, %r1;\natom.global.add.u32 %r3, [%rd1], %r2;");
+    let text = kernel(
+        "sm_80",
+        "",
+        "mov.u32 %r2, %ctaid.x;\nadd.u32 %r2, %r2, %r1;\natom.global.add.u32 %r3, [%rd1], %r2;",
+    );
     let expected: u32 = (0..40u32).map(|c| (0..96).map(|t| c + t).sum::<u32>()).sum();
     for threads in [1, 2] {
         let mut emu = emulator(5);

@@ -20,8 +20,16 @@ fn out_of_bounds_names_the_buffer_and_the_thread() {
 #[test]
 fn misaligned_shared_and_null_addresses() {
     let shared = ".shared .align 4 .b8 tile[64];";
-    assert_eq!(first(&kernel("sm_80", "", "ld.global.u64 %rd4, [%rd1+4];"), FindingKind::Misaligned).address.map(|a| a % 8), Some(4));
-    let finding = first(&kernel("sm_80", shared, "mov.u32 %r2, tile;\nst.shared.u32 [%r2+64], %r1;"), FindingKind::OutOfBounds);
+    assert_eq!(
+        first(&kernel("sm_80", "", "ld.global.u64 %rd4, [%rd1+4];"), FindingKind::Misaligned)
+            .address
+            .map(|a| a % 8),
+        Some(4)
+    );
+    let finding = first(
+        &kernel("sm_80", shared, "mov.u32 %r2, tile;\nst.shared.u32 [%r2+64], %r1;"),
+        FindingKind::OutOfBounds,
+    );
     assert!(finding.message.contains("shared"), "{}", finding.message);
     first(&kernel("sm_80", "", "mov.u32 %r2, 0;\nld.shared.u32 %r3, [%r2];"), FindingKind::OutOfBounds);
     first(&kernel("sm_80", "", "mov.u64 %rd4, 0;\nld.global.u32 %r3, [%rd4];"), FindingKind::OutOfBounds);
@@ -30,12 +38,25 @@ fn misaligned_shared_and_null_addresses() {
 #[test]
 fn stores_to_what_is_read_only_and_foreign_local_memory() {
     let table = ".const .align 4 .b32 table[4];";
-    first(&kernel("sm_80", table, "mov.u64 %rd4, table;\ncvta.const.u64 %rd5, %rd4;\nst.u32 [%rd5], %r1;"), FindingKind::ReadOnlyWrite);
-    first(&kernel("sm_80", "", "mov.b64 %rd4, p;\ncvta.param.u64 %rd5, %rd4;\nst.u32 [%rd5], %r1;"), FindingKind::ReadOnlyWrite);
+    first(
+        &kernel("sm_80", table, "mov.u64 %rd4, table;\ncvta.const.u64 %rd5, %rd4;\nst.u32 [%rd5], %r1;"),
+        FindingKind::ReadOnlyWrite,
+    );
+    first(
+        &kernel("sm_80", "", "mov.b64 %rd4, p;\ncvta.param.u64 %rd5, %rd4;\nst.u32 [%rd5], %r1;"),
+        FindingKind::ReadOnlyWrite,
+    );
     let body = ".local .b32 x;\nmov.u64 %rd4, x;\nst.local.u32 [%rd4], %r1;\ncvta.local.u64 %rd5, %rd4;\nst.global.u64 [%rd1], %rd5;\n\
                 ld.global.u64 %rd6, [%rd1];\nld.u32 %r2, [%rd6];";
     first(&kernel("sm_80", "", body), FindingKind::WrongSpace);
-    first(&kernel("sm_80", table, "mov.u64 %rd4, table;\ncvta.const.u64 %rd5, %rd4;\nld.global.u32 %r2, [%rd5];"), FindingKind::WrongSpace);
+    first(
+        &kernel(
+            "sm_80",
+            table,
+            "mov.u64 %rd4, table;\ncvta.const.u64 %rd5, %rd4;\nld.global.u32 %r2, [%rd5];",
+        ),
+        FindingKind::WrongSpace,
+    );
 }
 
 #[test]
@@ -54,15 +75,26 @@ fn a_freed_buffer_is_known_by_name() {
 fn what_nobody_wrote_is_reported_where_it_matters() {
     let shared = ".shared .align 4 .b8 tile[256];";
     let copy = "mov.u32 %r2, tile;\nshl.b32 %r3, %r1, 2;\nadd.u32 %r2, %r2, %r3;\nld.shared.u32 %r4, [%r2];";
-    let finding = first(&kernel("sm_80", shared, &format!("{copy}\nst.global.u32 [%rd3], %r4;")), FindingKind::Uninitialised);
+    let finding = first(
+        &kernel("sm_80", shared, &format!("{copy}\nst.global.u32 [%rd3], %r4;")),
+        FindingKind::Uninitialised,
+    );
     assert_eq!(finding.place.instruction, "st.global.u32");
     // A mere copy is none, nor is a value that is not chosen.
-    let (_, report) = run(0, &kernel("sm_80", shared, &format!("{copy}\nmov.b32 %r5, %r4;\nst.shared.u32 [%r2+128], %r5;")), &LaunchConfig::new("k", 1, 32), &[0; 32]);
+    let (_, report) = run(
+        0,
+        &kernel("sm_80", shared, &format!("{copy}\nmov.b32 %r5, %r4;\nst.shared.u32 [%r2+128], %r5;")),
+        &LaunchConfig::new("k", 1, 32),
+        &[0; 32],
+    );
     assert!(report.clean(), "{:?}", report.findings);
     let chosen = "setp.ge.u32 %p1, %r1, 0;\nselp.b32 %r5, %r1, %r40, %p1;\nst.global.u32 [%rd3], %r5;";
     let (_, report) = run(0, &kernel("sm_80", "", chosen), &LaunchConfig::new("k", 1, 32), &[0; 32]);
     assert!(report.clean(), "{:?}", report.findings);
-    first(&kernel("sm_80", "", "setp.eq.u32 %p1, %r40, 0;\n@%p1 add.u32 %r2, %r1, 1;"), FindingKind::Uninitialised);
+    first(
+        &kernel("sm_80", "", "setp.eq.u32 %p1, %r40, 0;\n@%p1 add.u32 %r2, %r1, 1;"),
+        FindingKind::Uninitialised,
+    );
     first(&kernel("sm_80", "", "ld.global.u32 %r2, [%rd30];"), FindingKind::Uninitialised);
 }
 
@@ -71,7 +103,9 @@ fn scratch_memory_that_a_kernel_writes_first_is_clean_and_stays_known() {
     let mut emu = emulator(0);
     let body = "st.global.u32 [%rd3], %r1;\nld.global.u32 %r2, [%rd3];\nst.global.u32 [%rd3], %r2;";
     let writer = emu.load(&kernel("sm_80", "", body)).expect("loads");
-    let reader = emu.load(&kernel("sm_80", "", "ld.global.u32 %r2, [%rd3];\nst.global.u32 [%rd3], %r2;")).expect("loads");
+    let reader = emu
+        .load(&kernel("sm_80", "", "ld.global.u32 %r2, [%rd3];\nst.global.u32 [%rd3], %r2;"))
+        .expect("loads");
     let scratch = emu.alloc("scratch", 256).expect("room");
     let args = [Arg::Buffer(scratch)];
     assert!(emu.launch(writer, &LaunchConfig::new("k", 1, 32), &args).expect("allowed").clean());
@@ -87,7 +121,8 @@ fn traps_assertions_divisions_and_limits() {
     assert_eq!(trap.thread.map(|t| t.thread), Some([5, 0, 0]));
     let zero = first(&kernel("sm_80", "", "div.u32 %r2, 7, %r1;"), FindingKind::Undefined);
     assert_eq!((zero.count, zero.thread.map(|t| t.thread)), (1, Some([0, 0, 0])));
-    let endless = first(&kernel("sm_80", "", "L: add.u32 %r1, %r1, 1;\nbra L;"), FindingKind::InstructionLimit);
+    let endless =
+        first(&kernel("sm_80", "", "L: add.u32 %r1, %r1, 1;\nbra L;"), FindingKind::InstructionLimit);
     assert!(endless.message.contains("warp 0"), "{}", endless.message);
 }
 

@@ -28,11 +28,15 @@ fn shapes_and_arguments_are_checked() {
 
 #[test]
 fn bounds_of_the_kernel_hold() {
-    let text = |bounds: &str| module("sm_90", &format!(".visible .entry k(.param .u64 p) {bounds} {{ ret; }}"));
+    let text =
+        |bounds: &str| module("sm_90", &format!(".visible .entry k(.param .u64 p) {bounds} {{ ret; }}"));
     let one = [Arg::U64(0)];
     let config = LaunchConfig::new("k", 4, 64);
     assert!(refusal(&text(".reqntid 128"), &config, &one).contains("requires"));
     assert!(refusal(&text(".maxntid 32, 1, 1"), &config, &one).contains("allows CTAs of 32"));
     let cluster = LaunchConfig { cluster: Some([4, 1, 1]), ..config };
-    assert!(refusal(&text(".explicitcluster .reqnctapercluster 2, 1, 1"), &cluster, &one).contains("requires clusters"));
+    assert!(
+        refusal(&text(".explicitcluster .reqnctapercluster 2, 1, 1"), &cluster, &one)
+            .contains("requires clusters")
+    );
 }

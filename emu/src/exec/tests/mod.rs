@@ -13,7 +13,12 @@ use super::*;
 
 /// An emulator with checks and a seed.
 pub(crate) fn emulator(seed: u64) -> Emulator {
-    Emulator::new(EmulatorOptions { seed, threads: 1, instruction_limit: 4_000_000, ..EmulatorOptions::default() })
+    Emulator::new(EmulatorOptions {
+        seed,
+        threads: 1,
+        instruction_limit: 4_000_000,
+        ..EmulatorOptions::default()
+    })
 }
 
 /// A module text around bodies.
@@ -27,7 +32,10 @@ pub(crate) fn kernel(target: &str, before: &str, body: &str) -> String {
     let head = ".reg .b64 %rd<40>;\n.reg .b32 %r<60>;\n.reg .b16 %h<20>;\n.reg .pred %p<20>;\n.reg .f64 %fd<10>;\n\
                 .reg .f32 %f<20>;";
     let start = "ld.param.u64 %rd1, [p];\nmov.u32 %r1, %tid.x;\nmul.wide.u32 %rd2, %r1, 4;\nadd.s64 %rd3, %rd1, %rd2;";
-    module(target, &format!("{before}\n.visible .entry k(.param .u64 p)\n{{\n{head}\n{start}\n{body}\nret;\n}}"))
+    module(
+        target,
+        &format!("{before}\n.visible .entry k(.param .u64 p)\n{{\n{head}\n{start}\n{body}\nret;\n}}"),
+    )
 }
 
 /// Runs `k` on words that are all written, and gives them back with the report.
@@ -37,7 +45,12 @@ pub(crate) fn run(seed: u64, text: &str, config: &LaunchConfig, words: &[u32]) -
 }
 
 /// The same on a given emulator.
-pub(crate) fn run_on(emu: &mut Emulator, text: &str, config: &LaunchConfig, words: &[u32]) -> (Vec<u32>, Report) {
+pub(crate) fn run_on(
+    emu: &mut Emulator,
+    text: &str,
+    config: &LaunchConfig,
+    words: &[u32],
+) -> (Vec<u32>, Report) {
     let id = emu.load(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
     let buffer = emu.alloc_bytes("data", &bytes).expect("room");
@@ -52,7 +65,14 @@ pub(crate) fn one_warp(target: &str, before: &str, body: &str, words: &[u32]) ->
 }
 
 /// Runs a body on one CTA without findings.
-pub(crate) fn threads(count: u32, seed: u64, target: &str, before: &str, body: &str, words: &[u32]) -> Vec<u32> {
+pub(crate) fn threads(
+    count: u32,
+    seed: u64,
+    target: &str,
+    before: &str,
+    body: &str,
+    words: &[u32],
+) -> Vec<u32> {
     let (out, report) = run(seed, &kernel(target, before, body), &LaunchConfig::new("k", 1, count), words);
     assert!(report.clean(), "{}", report.findings.iter().map(|f| format!("{f}\n")).collect::<String>());
     out

@@ -71,7 +71,16 @@ fn a_copy_is_visible_to_its_own_thread_only_until_a_barrier() {
 
 #[test]
 fn the_read_only_path_must_not_see_what_the_grid_writes() {
-    assert_eq!(kinds("ld.global.nc.u32 %r2, [%rd3];\nst.global.u32 [%rd3+128], %r2;", "", 1, 32, &[1; 64]), []);
-    let found = kinds("st.global.u32 [%rd3], %r1;\nld.global.nc.u32 %r2, [%rd3];\nst.global.u32 [%rd3+128], %r2;", "", 1, 32, &[1; 64]);
+    assert_eq!(
+        kinds("ld.global.nc.u32 %r2, [%rd3];\nst.global.u32 [%rd3+128], %r2;", "", 1, 32, &[1; 64]),
+        []
+    );
+    let found = kinds(
+        "st.global.u32 [%rd3], %r1;\nld.global.nc.u32 %r2, [%rd3];\nst.global.u32 [%rd3+128], %r2;",
+        "",
+        1,
+        32,
+        &[1; 64],
+    );
     assert!(found.contains(&FindingKind::ReadOnlyPath), "{found:?}");
 }

@@ -138,7 +138,10 @@ fn an_aligned_instruction_in_a_branch_is_reported() {
 #[test]
 fn an_elected_lane_is_the_lowest_of_the_mask() {
     let body = "elect.sync %r2|%p1, -1;\nselp.u32 %r3, 100, 0, %p1;\nadd.u32 %r3, %r3, %r2;\nst.global.u32 [%rd3], %r3;";
-    assert_eq!(one_warp("sm_90", "", body, &[7; 32]), (0..32).map(|i| if i == 0 { 100 } else { 0 }).collect::<Vec<u32>>());
+    assert_eq!(
+        one_warp("sm_90", "", body, &[7; 32]),
+        (0..32).map(|i| if i == 0 { 100 } else { 0 }).collect::<Vec<u32>>()
+    );
 }
 
 #[test]
