@@ -2,8 +2,8 @@
 //! and copies.
 
 const TYPES: &[&str] = &[
-    "f16", "bf16", "tf32", "f32", "f64", "e4m3", "e5m2", "e2m1", "e3m2", "e2m3", "s8", "u8", "s4", "u4", "b1",
-    "s32",
+    "f16", "bf16", "tf32", "f32", "f64", "e4m3", "e5m2", "e2m1", "e3m2", "e2m3", "s8", "u8", "s4", "u4",
+    "b1", "s32",
 ];
 
 /// Element types of A and B, and of the sum, of a tensor instruction.
