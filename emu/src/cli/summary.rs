@@ -48,7 +48,9 @@ fn result(report: &Report, took: Duration) -> String {
         (true, 1) => "completed with 1 finding".to_owned(),
         (true, n) => format!("completed with {n} findings"),
     };
-    format!("{how}; {} warp instructions in {:.3} s", grouped(report.warp_instructions), took.as_secs_f64())
+    // The machine's own steps among the instructions are not counted by the counters.
+    let executed = report.counters.as_ref().map_or(report.warp_instructions, |c| c.instructions.warp);
+    format!("{how}; {} warp instructions in {:.3} s", grouped(executed), took.as_secs_f64())
 }
 
 fn findings(out: &mut String, list: &[Finding]) {

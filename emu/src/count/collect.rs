@@ -48,8 +48,6 @@ impl Moved {
 pub(super) struct Site {
     /// Times that a warp, or a part of one, came to it.
     pub(super) issued: u64,
-    /// Of those, times with a lane whose guard held.
-    pub(super) executed: u64,
     /// Lanes that came to it.
     pub(super) lanes: u64,
     /// Lanes whose guard held.
@@ -69,12 +67,14 @@ pub(super) struct Site {
     pub(super) local: Moved,
     /// Bytes that asynchronous operations moved.
     pub(super) copied: u64,
+    /// Executions of a tensor instruction, and its multiplications and additions.
+    pub(super) tensor: u64,
+    pub(super) tensor_flops: u64,
 }
 
 impl Site {
     pub(super) fn merge(&mut self, other: &Site) {
         self.issued += other.issued;
-        self.executed += other.executed;
         self.lanes += other.lanes;
         self.threads += other.threads;
         self.divergent += other.divergent;
@@ -89,6 +89,8 @@ impl Site {
         self.cluster_bytes += other.cluster_bytes;
         self.local.merge(other.local);
         self.copied += other.copied;
+        self.tensor += other.tensor;
+        self.tensor_flops += other.tensor_flops;
     }
 }
 
@@ -151,7 +153,6 @@ impl Counting {
     pub fn executed(&mut self, site: u32, active: u32, mask: u32) {
         let s = self.site(site);
         s.issued += 1;
-        s.executed += u64::from(mask != 0);
         s.lanes += u64::from(active.count_ones());
         s.threads += u64::from(mask.count_ones());
     }
@@ -253,6 +254,13 @@ impl Counting {
     /// An asynchronous operation moved bytes.
     pub fn copied(&mut self, site: u32, bytes: u64) {
         self.site(site).copied += bytes;
+    }
+
+    /// A warp executed a tensor instruction, of which its part is so many multiplications and additions.
+    pub fn tensor(&mut self, site: u32, flops: u64) {
+        let s = self.site(site);
+        s.tensor += 1;
+        s.tensor_flops += flops;
     }
 
     /// Adds another thread's.

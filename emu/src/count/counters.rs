@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::collect::{Counting, Site};
-use super::words::{barrier_kind, copy_mechanism, is_branch, tensor_work};
+use super::words::{barrier_kind, copy_mechanism, is_branch, tensor_types};
 use crate::isa::Program;
 
 /// Counters of a launch.
@@ -258,7 +258,6 @@ fn local_of(s: &Site) -> LocalCounters {
 
 fn instruction_of(program: &Program, index: usize, s: &Site) -> InstructionCounters {
     let at = &program.sites[index];
-    let flops = tensor_work(&at.text).map_or(0, |w| w.flops * s.executed);
     InstructionCounters {
         function: program.functions.get(at.function as usize).map_or_else(String::new, |f| f.name.clone()),
         line: at.line,
@@ -269,7 +268,7 @@ fn instruction_of(program: &Program, index: usize, s: &Site) -> InstructionCount
         thread: s.threads,
         lanes: s.lanes,
         divergent: s.divergent,
-        tensor_flops: flops,
+        tensor_flops: s.tensor_flops,
         global: (s.global_requests > 0).then(|| global_of(s)),
         shared: (s.shared_requests > 0).then(|| shared_of(s)),
         local: (s.local.read + s.local.written > 0).then(|| local_of(s)),
@@ -339,17 +338,15 @@ fn classes(lines: &[InstructionCounters]) -> Vec<ClassCounters> {
 }
 
 fn tensor<'a>(sites: impl Iterator<Item = (&'a str, &'a Site)>) -> Vec<TensorCounters> {
-    let mut map: BTreeMap<(&str, &str, &str), (u64, u64)> = BTreeMap::new();
-    for (text, s) in sites {
-        if let Some(work) = tensor_work(text) {
-            let sum = map.entry((work.inputs.0, work.inputs.1, work.accumulator)).or_default();
-            sum.0 += s.executed;
-            sum.1 += s.executed * work.flops;
-        }
+    let mut map: BTreeMap<(String, &str), (u64, u64)> = BTreeMap::new();
+    for (text, s) in sites.filter(|(_, s)| s.tensor > 0) {
+        let sum = map.entry(tensor_types(text)).or_default();
+        sum.0 += s.tensor;
+        sum.1 += s.tensor_flops;
     }
-    let one = |((a, b, d), (warp, flops)): ((&str, &str, &str), (u64, u64))| TensorCounters {
-        inputs: if a == b { a.to_owned() } else { format!("{a} x {b}") },
-        accumulator: d.to_owned(),
+    let one = |((inputs, sum), (warp, flops)): ((String, &str), (u64, u64))| TensorCounters {
+        inputs,
+        accumulator: sum.to_owned(),
         warp,
         flops,
     };

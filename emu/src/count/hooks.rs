@@ -1,8 +1,9 @@
 //! The one line that an access costs in a handler.
 
-use super::Counting;
+use super::{Access, Counting};
 use crate::exec::Cx;
 use crate::exec::async_ops::AsyncCx;
+use crate::shadow;
 
 impl Cx<'_> {
     /// Tells the counters, if there are any.
@@ -20,6 +21,16 @@ impl AsyncCx<'_> {
     pub fn count(&mut self, f: impl FnOnce(&mut Counting, u32)) {
         if let Some(counting) = self.counting.as_mut() {
             f(counting, self.site);
+        }
+    }
+}
+
+impl From<shadow::Kind> for Access {
+    fn from(kind: shadow::Kind) -> Self {
+        match kind {
+            shadow::Kind::Read => Access::Read,
+            shadow::Kind::Write => Access::Write,
+            shadow::Kind::Atomic | shadow::Kind::Reduce => Access::Atomic,
         }
     }
 }

@@ -95,17 +95,21 @@ pub fn summary(counters: &Counters) -> String {
     fact("sectors per global request", format!("{:.2}", g.sectors_per_request));
     fact("sectors against ideal", times(g.sectors, g.ideal_sectors));
     let s = &counters.shared;
-    fact("shared requests", grouped(s.requests));
-    fact("shared bytes read", grouped(s.read_bytes));
-    fact("shared bytes written", grouped(s.written_bytes));
-    if s.cluster_bytes > 0 {
-        fact("of other CTAs", grouped(s.cluster_bytes));
+    if s.requests > 0 {
+        fact("shared requests", grouped(s.requests));
+        fact("shared bytes read", grouped(s.read_bytes));
+        fact("shared bytes written", grouped(s.written_bytes));
+        fact("shared wavefronts", grouped(s.wavefronts));
+        fact("shared wavefronts of bank conflicts", grouped(s.conflicts()));
     }
-    fact("shared wavefronts", grouped(s.wavefronts));
-    fact("of bank conflicts", grouped(s.conflicts()));
+    if s.cluster_bytes > 0 {
+        fact("shared bytes of other CTAs", grouped(s.cluster_bytes));
+    }
     let l = &counters.local;
-    fact("local bytes read", grouped(l.read_bytes));
-    fact("local bytes written", grouped(l.written_bytes));
+    if l.read_bytes + l.written_bytes > 0 {
+        fact("local bytes read", grouped(l.read_bytes));
+        fact("local bytes written", grouped(l.written_bytes));
+    }
     for c in &counters.copies {
         fact(&format!("{} bytes", c.mechanism), grouped(c.bytes));
     }

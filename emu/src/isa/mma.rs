@@ -201,6 +201,7 @@ fn run<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     for (slot, value) in plan.d.iter().zip(&d) {
         cx.set_word(*slot, value, mask);
     }
+    count(cx, i, &plan.mma);
     Flow::Next
 }
 
@@ -218,5 +219,12 @@ fn run_double<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     for (slot, value) in plan.d.iter().zip(&d) {
         cx.set_long(*slot, value, mask);
     }
+    count(cx, i, &plan.mma);
     Flow::Next
+}
+
+fn count(cx: &mut Cx<'_>, i: &Inst, mma: &Mma) {
+    if let Some(counting) = &mut cx.cluster.counting {
+        counting.tensor(i.site, mma.operations());
+    }
 }

@@ -1,6 +1,6 @@
 //! Global memory as lanes access it.
 
-use super::{Fault, Request, Rows, agreed, check_aligned, counted, gather, scatter, within};
+use super::{Fault, Request, Rows, agreed, check_aligned, gather, scatter, within};
 use crate::exec::cx::{Cx, lanes};
 use crate::exec::global::Miss;
 use crate::exec::report::FindingKind;
@@ -105,7 +105,7 @@ impl Cx<'_> {
     }
 
     pub(super) fn count_global(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
-        self.count(|c| c.global(i.site, counted(request), addresses, mask, request.bytes));
+        self.count(|c| c.global(i.site, request.access.kind.into(), addresses, mask, request.bytes));
     }
 
     /// Checks a range of global memory that an asynchronous operation will access; `Err` if it faulted.

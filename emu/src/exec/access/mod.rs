@@ -14,7 +14,6 @@ use super::cx::{Cx, lanes};
 use super::report::{FindingKind, Severity};
 use super::space::{LOCAL_BITS, MemSpace, classify};
 use super::words::{Words, WordsMut};
-use crate::count;
 use crate::isa::{Base, Class, Flow, Inst, Slot};
 use crate::shadow;
 
@@ -218,15 +217,6 @@ fn read_only(addresses: &[u64; 32], mask: u32, what: &str) -> Fault {
     let lane = mask.trailing_zeros() as usize % 32;
     let message = format!("a store to {what}, which cannot be written");
     Fault { kind: FindingKind::ReadOnlyWrite, message, lane, address: addresses[lane], buffer: None }
-}
-
-/// What the counters call the access.
-fn counted(request: &Request) -> count::Access {
-    match request.access.kind {
-        shadow::Kind::Read => count::Access::Read,
-        shadow::Kind::Write => count::Access::Write,
-        shadow::Kind::Atomic | shadow::Kind::Reduce => count::Access::Atomic,
-    }
 }
 
 /// Lanes that write the value which every other lane of the instruction writes to the same bytes. Lanes whose addresses

@@ -1,6 +1,6 @@
 //! Shared memory, of the own CTA and of others of the cluster, as lanes access it.
 
-use super::{Fault, Request, Rows, agreed, check_aligned, counted, gather, scatter};
+use super::{Fault, Request, Rows, agreed, check_aligned, gather, scatter};
 use crate::exec::cx::{Cx, lanes};
 use crate::exec::report::FindingKind;
 use crate::exec::space::{SHARED_BITS, SHARED_FIRST};
@@ -39,7 +39,7 @@ impl Cx<'_> {
 
     pub(super) fn count_shared(&mut self, i: &Inst, request: &Request, addresses: &[u64; 32], mask: u32) {
         let rank = self.rank();
-        self.count(|c| c.shared(i.site, counted(request), addresses, mask, request.bytes, rank));
+        self.count(|c| c.shared(i.site, request.access.kind.into(), addresses, mask, request.bytes, rank));
     }
 
     pub(super) fn store_shared(
