@@ -244,7 +244,7 @@ impl<'a> Cx<'a> {
             cta.barriers.iter_mut().for_each(|b| b.warp_ended(expected));
             crate::isa::warp_ended(self);
             if expected == 0 {
-                super::transfer::cta_ended(self);
+                self.cta_ended();
             }
         }
         if self.group.mask == 0 {
@@ -252,6 +252,17 @@ impl<'a> Cx<'a> {
         }
         self.group.pc += 1;
         Flow::Reload
+    }
+
+    fn cta_ended(&mut self) {
+        super::transfer::cta_ended(self);
+        if let Some(watched) = self.cluster.ctas[self.warp.cta].watched {
+            let mut watch = self.run.watch();
+            watch.detector.end_cta(watched);
+            if watch.detector.any() {
+                self.run.drain(&mut watch);
+            }
+        }
     }
 
     /// Puts an operation under way for lanes of the running group.
@@ -267,6 +278,9 @@ impl<'a> Cx<'a> {
         let who = Issuer { kind, site: inst.site, rank: self.rank(), warp: self.warp.id, mask };
         let cluster = &mut *self.cluster;
         cluster.pending.issue(who, op, watched, ordered, cluster.clock, &mut cluster.rng);
+        // What the seed wants at once happens before the next instruction; a fault in it ends the launch by itself.
+        let due = cluster.pending.take_due(cluster.clock);
+        perform(self.run, self.program, cluster, due);
     }
 
     /// Closes a group of asynchronous operations for lanes of the running group.

@@ -112,6 +112,13 @@ impl CtaId {
     }
 }
 
+impl WarpId {
+    /// Some of its lanes.
+    pub fn lanes(self, mask: u32) -> Lanes {
+        Lanes { warp: self, mask }
+    }
+}
+
 /// A warp of a CTA that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WarpId {
@@ -119,6 +126,24 @@ pub struct WarpId {
     pub cta: CtaId,
     /// Its number in the CTA, below 32.
     pub warp: u32,
+}
+
+/// Lanes of a warp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lanes {
+    /// The warp.
+    pub warp: WarpId,
+    /// Which of its lanes.
+    pub mask: u32,
+}
+
+/// Where threads meet in generations: release on arrival, acquire on leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BarrierRef {
+    /// A named barrier (0..16) of the CTA of who uses it.
+    Cta(u32),
+    /// The barrier of the cluster of who uses it.
+    Cluster,
 }
 
 /// An asynchronous operation; made by [`super::Detector::fork`].
@@ -141,15 +166,6 @@ pub enum AsyncPart {
     Reads,
     /// Reads and writes.
     All,
-}
-
-/// Who accesses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Actor {
-    /// Lanes of a warp.
-    Warp(WarpId),
-    /// An asynchronous operation.
-    Async(AsyncId),
 }
 
 /// What all lanes of an access have in common.
