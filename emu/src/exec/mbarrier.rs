@@ -172,6 +172,8 @@ impl std::fmt::Display for Mbarrier {
 #[derive(Debug, Default)]
 pub struct Mbarriers {
     live: HashMap<u64, Mbarrier>,
+    /// All objects there ever were lie between these, so that most accesses need no search.
+    span: Option<(u64, u64)>,
     /// By object and thread: the phase whose end the thread last passed by parity.
     passed: HashMap<(u64, u32), u64>,
     /// By warp of the cluster: fruitless returns of a wait, and the warp's clock at the last one.
@@ -198,6 +200,8 @@ impl Mbarriers {
     pub fn init(&mut self, address: u64, count: u32) -> Result<(), Misuse> {
         let fresh = Mbarrier::new(count)?;
         self.passed.retain(|(a, _), _| *a != address);
+        let (first, end) = self.span.unwrap_or((address, address));
+        self.span = Some((first.min(address), end.max(address + 8)));
         match self.live.insert(address, fresh) {
             Some(_) => Err("initialised again while it is live".to_owned()),
             None => Ok(()),
@@ -212,7 +216,8 @@ impl Mbarriers {
 
     /// A live object that overlaps bytes, if there is one.
     pub fn overlapping(&self, start: u64, len: u64) -> Option<u64> {
-        if self.live.is_empty() || len == 0 {
+        let (first, end) = self.span?;
+        if start >= end || start + len <= first {
             return None;
         }
         if len <= 16 {

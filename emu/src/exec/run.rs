@@ -241,8 +241,7 @@ impl<'a> Cx<'a> {
             cta.barriers.iter_mut().for_each(|b| b.warp_ended(expected));
             crate::isa::warp_ended(self);
             if expected == 0 {
-                super::transfer::cta_ended(self);
-                self.end_watching();
+                self.cta_ended();
             }
         }
         if self.group.mask == 0 {
@@ -252,9 +251,10 @@ impl<'a> Cx<'a> {
         Flow::Reload
     }
 
-    /// The CTA is over: the detector forgets its threads.
-    fn end_watching(&mut self) {
-        if let Some(watched) = self.cluster.ctas[self.rank() as usize].watched {
+    /// The CTA is over: what it left under way is looked at, and the detector forgets its threads.
+    fn cta_ended(&mut self) {
+        super::transfer::cta_ended(self);
+        if let Some(watched) = self.cluster.ctas[self.warp.cta].watched {
             let mut watch = self.run.watch();
             watch.detector.end_cta(watched);
             if watch.detector.any() {
@@ -276,6 +276,9 @@ impl<'a> Cx<'a> {
         let who = Issuer { kind, site: inst.site, rank: self.rank(), warp: self.warp.id, mask };
         let cluster = &mut *self.cluster;
         cluster.pending.issue(who, op, watched, ordered, cluster.clock, &mut cluster.rng);
+        // What the seed wants at once happens before the next instruction; a fault in it ends the launch by itself.
+        let due = cluster.pending.take_due(cluster.clock);
+        perform(self.run, self.program, cluster, due);
     }
 
     /// Closes a group of asynchronous operations for lanes of the running group.

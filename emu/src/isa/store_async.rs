@@ -138,28 +138,19 @@ fn run<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
             defined &= cx.defined(class, *slot);
         }
     }
-    let watched = fork(cx, i, plan, size, &to, &barriers, mask);
+    let watched = fork(cx, i, plan, size, &to, mask);
     let op = Stores { to, barriers, bytes, size: size as usize, reduce: plan.reduce, defined, watched };
     cx.issue(i, Kind::Mbarrier, mask, Arc::new(op), watched, false);
     Flow::Next
 }
 
-/// The stores go through the generic proxy, their completion orders only their own bytes.
-fn fork(
-    cx: &Cx<'_>,
-    i: &Inst,
-    plan: &Plan,
-    size: u32,
-    to: &[u64; 32],
-    barriers: &[u64; 32],
-    mask: u32,
-) -> Option<AsyncId> {
+/// The stores go through the generic proxy, and so does what they do to the mbarrier.
+fn fork(cx: &Cx<'_>, i: &Inst, plan: &Plan, size: u32, to: &[u64; 32], mask: u32) -> Option<AsyncId> {
     let access = match plan.reduce {
         None => Access { piece: plan.element, ..Access::weak(i.site, shadow::Kind::Write, size) },
         Some(_) => Access::strong(i.site, shadow::Kind::Reduce, size, Strength::relaxed(Scope::Cluster)),
     };
     cx.fork(mask, AsyncKind::PerLane, |detector, id| {
-        lanes(mask).for_each(|lane| detector.mbarrier_use(id, barriers[lane], i.site));
         detector.access_async_lanes(id, mask, shadow::Space::Shared, to, &access);
     })
 }
