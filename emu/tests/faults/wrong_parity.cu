@@ -14,7 +14,7 @@ KERNEL wrong_parity(const float* x, float* y) {
     bulk_load(smem(tile), x, sizeof(tile), smem(&full));  // FAULT
   }
 #ifdef FAULT
-  mbarrier_wait(smem(&full), 1);
+  mbarrier_wait(smem(&full), 1);  // FAULT
 #else
   mbarrier_wait(smem(&full), 0);
 #endif

@@ -94,9 +94,9 @@ fn lanes_of_one_instruction_that_write_one_byte_are_told() {
     let mut w = World::of(1);
     w.d.access_affine(w.warp(0, 0), Space::Shared, 1024, 0, &store);
     w.finds(Class::SameInstruction);
-    let same = Access { same_value: ALL, ..Access::weak(6, Kind::Write, 4) };
+    let same = Access { agreed: ALL, ..Access::weak(6, Kind::Write, 4) };
     w.d.access_affine(w.warp(0, 0), Space::Shared, 4096, 0, &same);
-    w.finds(Class::SameValue);
+    w.finds(Class::Agreed);
     w.d.access_affine(w.warp(0, 0), Space::Shared, 8192, 0, &Access::weak(7, Kind::Read, 4));
     let atomic = Access::strong(8, Kind::Atomic, 4, Strength::relaxed(Scope::Cta));
     w.d.access_affine(w.warp(0, 0), Space::Shared, 9216, 0, &atomic);
