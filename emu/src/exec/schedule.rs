@@ -12,6 +12,8 @@ use crate::count::Counting;
 
 /// Instructions of a warp after which parked lanes no longer wait for the others, which may be waiting for them.
 const PATIENCE: u64 = 4096;
+/// The same with checks on, where an instruction costs more and a lock that lanes spin on should not take long.
+const PATIENCE_CHECKED: u64 = 512;
 /// Instructions that one group of a warp may run while others could.
 const GROUP_QUANTUM: u32 = 256;
 /// Rounds without any progress after which a cluster is dead.
@@ -50,7 +52,8 @@ fn turn<const CHECK: bool, const COUNT: bool>(
     if used == 0 {
         warp.release(|_| true);
     } else {
-        warp.release(|g| clock - g.since > PATIENCE);
+        let patience = if CHECK { PATIENCE_CHECKED } else { PATIENCE };
+        warp.release(|g| clock - g.since > patience);
     }
     cluster.warps[index] = warp;
     alive.then_some(used)

@@ -221,7 +221,7 @@ fn carrier(dec: &mut Dec<'_>, op: &'_ Operand, source: bool) -> Result<Carrier, 
 /// What a caller hands over: bytes, or a register's lanes.
 enum Parcel {
     Bytes(Vec<(usize, Vec<u8>, bool)>),
-    Register([u64; 32], u32),
+    Register(Box<[u64; 32]>, u32),
 }
 
 fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
@@ -235,7 +235,7 @@ fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
                 Class::Word => cx.word(reg.slot).map(u64::from),
                 Class::Long => cx.long(reg.slot),
             };
-            Parcel::Register(values, cx.defined(reg.class, reg.slot))
+            Parcel::Register(Box::new(values), cx.defined(reg.class, reg.slot))
         }
         Carrier::Frame(offset, size) => {
             let from = u64::from(base + offset);
@@ -404,7 +404,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     }
     if let Some(to) = call.results.first() {
         let parcel = match to {
-            Carrier::Register(_) => Parcel::Register(result, u32::MAX),
+            Carrier::Register(_) => Parcel::Register(Box::new(result), u32::MAX),
             Carrier::Frame(_, size) => {
                 let bytes = |l: usize| result[l].to_le_bytes()[..(*size as usize).min(8)].to_vec();
                 Parcel::Bytes(lanes(mask).map(|l| (l, bytes(l), true)).collect())
@@ -417,7 +417,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
 
 fn as_numbers(parcel: &Parcel) -> [u64; 32] {
     match parcel {
-        Parcel::Register(values, _) => *values,
+        Parcel::Register(values, _) => **values,
         Parcel::Bytes(all) => {
             let mut values = [0; 32];
             for (lane, bytes, _) in all {

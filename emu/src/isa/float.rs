@@ -116,8 +116,8 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         "neg" | "abs" => sign(dec, double),
         "min" | "max" => min_max(dec, double),
         "testp" => testp(dec, double),
-        "copysign" if double => dec.plain(every!(L = |a, b| f64::copysign(a, b); L, L), F64, &[F64, F64]),
-        "copysign" => dec.plain(every!(W = |a, b| f32::copysign(a, b); W, W), F32, &[F32, F32]),
+        "copysign" if double => dec.plain(every!(L = f64::copysign; L, L), F64, &[F64, F64]),
+        "copysign" => dec.plain(every!(W = f32::copysign; W, W), F32, &[F32, F32]),
         _ => approximate(dec, double),
     }
 }

@@ -103,7 +103,7 @@ fn lanes_that_spin_on_a_lock_of_their_own_warp_end() {
         add.u32 %r3, %r3, 1;
         st.relaxed.gpu.global.u32 [%rd1+4], %r3;
         st.release.gpu.global.u32 [%rd1], 0;";
-    for seed in 0..6 {
+    for seed in 0..3 {
         let (out, report) = run(seed, &kernel("sm_80", "", body), &LaunchConfig::new("k", 2, 64), &[0, 0]);
         assert!(report.completed, "{:?}", report.findings);
         assert_eq!(out, [0, 128]);
