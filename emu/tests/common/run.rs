@@ -137,8 +137,9 @@ fn wrong_output(output: &Output, abs: f64, inputs: &Tensors, got: &Tensor) -> Op
             wanted.len()
         ));
     }
-    let bad = |(g, w): (&f64, &f64)| !((g - w).abs() <= abs + output.rel * w.abs());
-    let wrong: Vec<usize> = (0..got.len()).filter(|&i| bad((&got[i], &wanted[i]))).collect();
+    // Written so that a number that is none is wrong.
+    let right = |(g, w): (&f64, &f64)| (g - w).abs() <= abs + output.rel * w.abs();
+    let wrong: Vec<usize> = (0..got.len()).filter(|&i| !right((&got[i], &wanted[i]))).collect();
     let first = *wrong.first()?;
     Some(format!(
         "`{}`: {} of {} elements are wrong; number {first} is {}, expected {}",

@@ -24,6 +24,7 @@ KERNEL missing_fence_before_wgmma(const u16* a, const u16* b, float* c) {
 #endif
   __syncthreads();
   float d[32] = {};
+  hold(d);
   u64 da = tile_descriptor(smem(tile_a)), db = tile_descriptor(smem(tile_b));
   wgmma_fence();
 #pragma unroll

@@ -22,6 +22,7 @@ KERNEL overwrite_before_wgmma_wait(const u16* a, const u16* b, float* c) {
   fence_proxy_async();
   __syncthreads();
   float d[32] = {};
+  hold(d);
   u64 da = tile_descriptor(smem(tile_a)), db = tile_descriptor(smem(tile_b));
   wgmma_fence();
 #pragma unroll
