@@ -5,6 +5,7 @@
 mod bulk;
 mod cluster;
 mod mbarrier;
+mod speed;
 mod tensor;
 mod wgmma;
 
