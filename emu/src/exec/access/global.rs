@@ -1,6 +1,6 @@
 //! Global memory as lanes access it.
 
-use super::{Fault, Request, Rows, check_aligned, gather, scatter, within};
+use super::{Fault, Request, Rows, check_aligned, gather, scatter, within, without_alike};
 use crate::exec::cx::{Cx, lanes};
 use crate::exec::global::Miss;
 use crate::exec::report::FindingKind;
@@ -58,8 +58,10 @@ impl Cx<'_> {
         let found = global.find(addresses[first], bytes.into()).map(|(_, b, _)| b);
         let whole = found.filter(|b| within(addresses, mask, b.base, b.len, bytes));
         let mut request = *request;
+        let mut apart = mask;
         if self.run.checks.races {
             request.access.same_value = self.same_value(&request, addresses, mask, rows);
+            apart = without_alike(addresses, mask, bytes, rows);
         }
         let strong = ordered(&request);
         if let Some(buffer) = whole.filter(|_| !(strong && bytes > 4)) {
@@ -78,7 +80,7 @@ impl Cx<'_> {
             }
         }
         ordered(&request);
-        self.watch_global(&request, addresses, mask, u32::MAX);
+        self.watch_global(&request, addresses, apart, u32::MAX);
         Ok(())
     }
 

@@ -293,3 +293,30 @@ fn load_flat(
     gather(memory, addresses, mask, bytes, rows);
     Ok(u32::MAX)
 }
+
+/// Lanes of a store without those whose bytes an earlier lane of it writes alike: lanes of one instruction that write
+/// the same value to the same place are one write, and nothing depends on which of them is last.
+fn without_alike(addresses: &[u64; 32], mask: u32, bytes: u32, rows: &Rows) -> u32 {
+    let mut end = 0;
+    let ascending = lanes(mask).all(|l| {
+        let apart = addresses[l] >= end;
+        end = addresses[l].saturating_add(bytes.into());
+        apart
+    });
+    if ascending {
+        return mask;
+    }
+    let rows = &rows[..bytes.div_ceil(4) as usize];
+    // A value of one or two bytes lies in the low bits of its row.
+    let low = if bytes < 4 { (1 << (8 * bytes)) - 1 } else { u32::MAX };
+    let alike = |a: usize, b: usize| {
+        addresses[a] == addresses[b] && rows.iter().all(|row| (row[a] ^ row[b]) & low == 0)
+    };
+    let mut kept = 0;
+    for lane in lanes(mask) {
+        if !lanes(kept).any(|k| alike(k, lane)) {
+            kept |= 1 << lane;
+        }
+    }
+    kept
+}

@@ -1,6 +1,6 @@
 //! Shared memory, of the own CTA and of others of the cluster, as lanes access it.
 
-use super::{Fault, Request, Rows, check_aligned, gather, scatter};
+use super::{Fault, Request, Rows, check_aligned, gather, scatter, without_alike};
 use crate::exec::cx::{Cx, lanes};
 use crate::exec::report::FindingKind;
 use crate::exec::space::{SHARED_BITS, SHARED_FIRST};
@@ -55,7 +55,10 @@ impl Cx<'_> {
     ) -> Result<(), Fault> {
         self.check_shared(request.bytes, addresses, mask)?;
         self.count_shared(i, request, addresses, mask);
-        self.watch_races(shadow::Space::Shared, request, addresses, mask);
+        if self.run.checks.races {
+            let apart = without_alike(addresses, mask, request.bytes, rows);
+            self.watch_races(shadow::Space::Shared, request, addresses, apart);
+        }
         let mut left = mask;
         while left != 0 {
             let (rank, part, offsets) = of_one_cta(addresses, left);
