@@ -14,6 +14,7 @@ mod process;
 mod quickstart;
 mod setup;
 mod suites;
+mod toolchain;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,7 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Look whether this machine has what the other commands need.
+    /// Look whether this machine has what the other commands need, and fetch NVRTC into `target/toolchain`.
     Setup,
     /// Run every test; the last line is `N passed, N failed, N skipped`.
     Test(suites::TestArgs),

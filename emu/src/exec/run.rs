@@ -239,14 +239,9 @@ impl<'a> Cx<'a> {
             cta.live_warps -= 1;
             let expected = cta.live_warps * 32;
             cta.barriers.iter_mut().for_each(|b| b.warp_ended(expected));
-            if cta.live_warps == 0
-                && let Some(watched) = cta.watched
-            {
-                let mut watch = self.run.watch();
-                watch.detector.end_cta(watched);
-                if watch.detector.any() {
-                    self.run.drain(&mut watch);
-                }
+            crate::isa::warp_ended(self);
+            if expected == 0 {
+                self.cta_ended();
             }
         }
         if self.group.mask == 0 {
@@ -254,6 +249,17 @@ impl<'a> Cx<'a> {
         }
         self.group.pc += 1;
         Flow::Reload
+    }
+
+    fn cta_ended(&mut self) {
+        super::transfer::cta_ended(self);
+        if let Some(watched) = self.cluster.ctas[self.warp.cta].watched {
+            let mut watch = self.run.watch();
+            watch.detector.end_cta(watched);
+            if watch.detector.any() {
+                self.run.drain(&mut watch);
+            }
+        }
     }
 
     /// Puts an operation under way for lanes of the running group.
@@ -269,6 +275,9 @@ impl<'a> Cx<'a> {
         let who = Issuer { kind, site: inst.site, rank: self.rank(), warp: self.warp.id, mask };
         let cluster = &mut *self.cluster;
         cluster.pending.issue(who, op, watched, ordered, cluster.clock, &mut cluster.rng);
+        // What the seed wants at once happens before the next instruction; a fault in it ends the launch by itself.
+        let due = cluster.pending.take_due(cluster.clock);
+        perform(self.run, self.program, cluster, due);
     }
 
     /// Closes a group of asynchronous operations for lanes of the running group.
@@ -292,12 +301,14 @@ impl<'a> Cx<'a> {
     }
 
     fn waited(&mut self, done: Vec<Pending>) -> Flow {
-        let joined: Vec<(AsyncId, u32)> = done.iter().filter_map(|p| Some((p.watched?, p.mask))).collect();
+        let part = |p: &Pending| if p.kind == Kind::BulkRead { AsyncPart::Reads } else { AsyncPart::All };
+        let joined: Vec<(AsyncId, u32, AsyncPart)> =
+            done.iter().filter_map(|p| Some((p.watched?, p.mask, part(p)))).collect();
         if !perform(self.run, self.program, self.cluster, done) {
             return Flow::Abort;
         }
-        for (id, lanes) in joined {
-            self.tell(lanes, |detector, who| detector.join_lanes(id, AsyncPart::All, who));
+        for (id, lanes, part) in joined {
+            self.tell(lanes, |detector, who| detector.join_lanes(id, part, who));
         }
         Flow::Next
     }

@@ -177,6 +177,7 @@ fn standing(run: &Run<'_>, cluster: &Cluster) -> String {
                 "; CTA {cta:?} warp {id} lanes {:#010x} at line {} `{}`",
                 group.mask, place.line, place.instruction
             );
+            text += &crate::isa::waits_for(cluster, warp, group).unwrap_or_default();
             shown += 1;
         }
     }

@@ -59,7 +59,19 @@ impl<'a> Pass<'a> {
         // No cell holds all ones, so nothing is known at first.
         let nothing = Cell { writes: u32::MAX, reads: u32::MAX };
         let memo = [(nothing, nothing); 4];
-        Pass { event, id, first_id, known, races, space, strict, same_value, memo, memos: 0, told: Vec::new() }
+        Pass {
+            event,
+            id,
+            first_id,
+            known,
+            races,
+            space,
+            strict,
+            same_value,
+            memo,
+            memos: 0,
+            told: Vec::new(),
+        }
     }
 
     /// What an event of one of the lists means, and whether that is so for all cells with the event.
@@ -118,11 +130,12 @@ impl<'a> Pass<'a> {
         let alike = past.proxy == now.proxy && past.scope == now.scope && past.piece == now.piece;
         if past.same_warp(now) && past.tick == now.tick && alike {
             if past.same_shape(now, &log.tables) {
-                let verdict = match (past.lanes & now.lanes == now.lanes, past.lanes & now.lanes == past.lanes) {
-                    (true, _) => Verdict::Redundant,
-                    (_, true) => Verdict::Drop,
-                    _ => Verdict::Keep,
-                };
+                let verdict =
+                    match (past.lanes & now.lanes == now.lanes, past.lanes & now.lanes == past.lanes) {
+                        (true, _) => Verdict::Redundant,
+                        (_, true) => Verdict::Drop,
+                        _ => Verdict::Keep,
+                    };
                 return (verdict, true);
             }
             let within = self.within(log, past, address, len);

@@ -4,8 +4,9 @@ use super::{Fault, Request, Rows, check_aligned, gather, scatter, within, withou
 use crate::exec::cx::{Cx, lanes};
 use crate::exec::global::Miss;
 use crate::exec::report::FindingKind;
+use crate::exec::space::{MemSpace, classify};
 use crate::exec::words::Words;
-use crate::isa::Inst;
+use crate::isa::{Flow, Inst};
 use crate::shadow;
 
 impl Cx<'_> {
@@ -108,6 +109,32 @@ impl Cx<'_> {
         if let Some(counting) = &mut self.cluster.counting {
             counting.global(i.site, request.access.kind.into(), addresses, mask, request.bytes);
         }
+    }
+
+    /// Checks a range of global memory that an asynchronous operation will access; `Err` if it faulted.
+    pub fn global_target(
+        &mut self,
+        i: &Inst,
+        address: u64,
+        bytes: u64,
+        align: u64,
+        lane: usize,
+    ) -> Result<(), Flow> {
+        let size = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let space = classify(address).0;
+        if space != MemSpace::Global {
+            let message = format!("an address of {} memory where global memory is needed", space.name());
+            return Err(self.bad_address(i, FindingKind::WrongSpace, lane, message, address));
+        }
+        if address % align != 0 {
+            let message = format!("the address {address:#x} is no multiple of {align}");
+            return Err(self.bad_address(i, FindingKind::Misaligned, lane, message, address));
+        }
+        if bytes > 0 && self.run.global.find(address, bytes).is_none() {
+            let fault = self.no_buffer(address, size, lane, "copied");
+            return Err(self.fault(i, fault));
+        }
+        Ok(())
     }
 
     pub(super) fn no_buffer(&self, address: u64, bytes: u32, lane: usize, how: &str) -> Fault {

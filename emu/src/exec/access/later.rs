@@ -23,6 +23,7 @@ impl Cx<'_> {
         };
         result.map_err(|fault| self.fault(i, fault))?;
         if space == MemSpace::Shared {
+            self.watch_shared(i, request.bytes, addresses, mask);
             self.count_shared(i, request, addresses, mask);
             self.watch_races(shadow::Space::Shared, request, addresses, mask);
             if self.run.checks.definedness {

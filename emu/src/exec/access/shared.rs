@@ -17,6 +17,7 @@ impl Cx<'_> {
         rows: &mut Rows,
     ) -> Result<u32, Fault> {
         self.check_shared(request.bytes, addresses, mask)?;
+        self.watch_shared(i, request.bytes, addresses, mask);
         self.count_shared(i, request, addresses, mask);
         let mut left = mask;
         while left != 0 {
@@ -54,6 +55,7 @@ impl Cx<'_> {
         defined: u32,
     ) -> Result<(), Fault> {
         self.check_shared(request.bytes, addresses, mask)?;
+        self.watch_shared(i, request.bytes, addresses, mask);
         self.count_shared(i, request, addresses, mask);
         if self.run.checks.races {
             let apart = without_alike(addresses, mask, request.bytes, rows);
@@ -77,6 +79,30 @@ impl Cx<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Reports what is wrong with shared addresses that are inside: another CTA that has ended, the bytes of an mbarrier.
+    pub(super) fn watch_shared(&mut self, i: &Inst, bytes: u32, addresses: &[u64; 32], mask: u32) {
+        if self.cluster.ctas.len() > 1 {
+            let ended = |a: u64| {
+                let rank = split_shared(a).0;
+                rank != self.warp.cta && self.cluster.ctas[rank].live_warps == 0
+            };
+            if let Some(lane) = lanes(mask).find(|l| ended(addresses[*l])) {
+                let rank = split_shared(addresses[lane]).0;
+                let message = format!("shared memory of CTA {rank} of the cluster, which has ended");
+                self.complain(i, FindingKind::ClusterLifetime, lane, message, addresses[lane]);
+            }
+        }
+        if self.run.checks.any()
+            && let Some(barriers) = self.cluster.extra.peek::<crate::exec::mbarrier::Mbarriers>()
+        {
+            let hit = |a: u64| barriers.overlapping(a & 0xffff_ffff, bytes.into());
+            if let Some((lane, at)) = lanes(mask).find_map(|l| Some((l, hit(addresses[l])?))) {
+                let message = "an ordinary access of the bytes of a live mbarrier".to_owned();
+                self.complain(i, FindingKind::MbarrierMisuse, lane, message, at);
+            }
+        }
     }
 
     /// Checks shared addresses: alignment, the CTA, the bytes that there are.
