@@ -121,6 +121,38 @@ fn matrices_atomics_and_copies_show_their_bank_conflicts() {
 }
 
 #[test]
+fn bulk_copies_are_counted_on_both_sides() {
+    let shared = ".shared .align 128 .b8 room[1024]; .shared .align 8 .b8 gate[8];";
+    let body = "mov.u32 %r2, room;\nmov.u32 %r3, gate;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra ready;\n\
+                mbarrier.init.shared::cta.b64 [%r3], 1;\nfence.proxy.async.shared::cta;\n\
+                mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r3], 512;\n\
+                cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%rd1], 512, [%r3];\n\
+                ready:\nbar.sync 0;\nagain:\n\
+                mbarrier.try_wait.parity.shared::cta.b64 %p2, [%r3], 0;\n@!%p2 bra again;\n\
+                @%p1 bra done;\nadd.s64 %rd2, %rd1, 1024;\n\
+                cp.async.bulk.global.shared::cta.bulk_group [%rd2], [%r2], 256;\n\
+                cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\ndone:";
+    let c = counted(shared, body, 32);
+    let load = line(&c, "cp.async.bulk.shared::cluster.global");
+    let global = load.global.clone().unwrap();
+    assert_eq!((global.requests, global.read_bytes, global.sectors), (1, 512, 16));
+    assert_eq!(
+        load.shared.as_ref().map(|s| (s.written_bytes, s.wavefronts, s.cluster_bytes)),
+        Some((512, 4, 0))
+    );
+    let store = line(&c, "cp.async.bulk.global.shared::cta");
+    assert_eq!((store.copied_bytes, store.global.as_ref().unwrap().written_bytes), (256, 256));
+    assert_eq!(store.shared.as_ref().unwrap().read_bytes, 256);
+    assert_eq!(
+        (c.copies[0].mechanism.as_str(), c.copies[0].bytes, c.copies[0].warp),
+        ("cp.async.bulk", 768, 2)
+    );
+    assert_eq!((c.buffers[0].unique_read_bytes, c.buffers[0].unique_written_bytes), (512, 256));
+    let kinds: Vec<&str> = c.barriers.iter().map(|b| b.kind.as_str()).collect();
+    assert_eq!(kinds, ["CTA barrier", "mbarrier arrive", "mbarrier wait"]);
+}
+
+#[test]
 fn tensor_work_is_counted_by_type() {
     let zeros: String = (1..=12).map(|i| format!("mov.b32 %r{}, 0;\n", i + 1)).collect();
     let mma = "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1, %f2, %f3, %f4}, {%r2, %r3, %r4, %r5}, \
