@@ -348,3 +348,39 @@ fn a_tensor_map_and_a_structure_go_in_by_value() {
     folder.put("args.json", format!(r#"{{"buffers":{buffers},"args":{wrong}}}"#));
     refused(&folder, run, 1, &["argument 0", "box"]);
 }
+
+/// What Triton compiles, run as its users would: two scratch pointers behind the kernel's own parameters.
+#[test]
+fn kernels_that_triton_made_run_from_their_files() {
+    let folder = Folder::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ptx");
+    let (rows, columns) = (3, 389);
+    let x: Vec<f32> =
+        (0..rows * columns).map(|i| ((i * 2_654_435_761usize) % 1000) as f32 * 0.016 - 8.0).collect();
+    let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, vec![rows, columns], &bytes).unwrap();
+    folder.put("in.safetensors", safetensors::serialize([("x", view)], None).unwrap());
+    let args = r#"[{"tensor":"x"},{"zeros":"y","dtype":"F32","shape":[3,389]},{"i32":389},{"null":true},{"null":true}]"#;
+    folder.put("args.json", args);
+    for target in ["sm_80", "sm_90a"] {
+        let file = fixtures.join(format!("triton_softmax.{target}.triton-3.9.0.ptx"));
+        let o = folder.run(&format!(
+            "{} --kernel softmax --grid 3 --block 128 --smem 16 --in in.safetensors --args args.json --out out.safetensors",
+            file.display()
+        ));
+        assert_eq!(o.status.code(), Some(0), "{}{}", out(&o), err(&o));
+        let y = floats(&folder.path("out.safetensors"), "y");
+        for (row, got) in x.chunks(columns).zip(y.chunks(columns)) {
+            let top = row.iter().copied().fold(f32::MIN, f32::max);
+            let powers: Vec<f64> = row.iter().map(|v| f64::from(v - top).exp()).collect();
+            let sum: f64 = powers.iter().sum();
+            for (p, g) in powers.iter().zip(got) {
+                assert!(
+                    (p / sum - f64::from(*g)).abs() <= 1e-5 * (p / sum) + 1e-7,
+                    "{target}: {g} for {}",
+                    p / sum
+                );
+            }
+        }
+    }
+}

@@ -240,10 +240,12 @@ impl Counting {
         self.site(site).cluster_bytes += away * u64::from(bytes);
     }
 
-    /// An asynchronous operation accessed a run of shared bytes, which are in as many banks as there are.
-    pub fn shared_range(&mut self, site: u32, access: Access, bytes: u64) {
+    /// An asynchronous operation accessed a run of shared bytes, which are in as many banks as there are; `away`: of
+    /// another CTA.
+    pub fn shared_range(&mut self, site: u32, access: Access, bytes: u64, away: bool) {
         let passes = bytes.div_ceil(4 * memory::BANKS as u64);
         self.shared_cost(site, access, bytes, Wavefronts { passes, ideal: passes });
+        self.site(site).cluster_bytes += if away { bytes } else { 0 };
     }
 
     /// Lanes of a mask accessed `bytes` each of their local memory.

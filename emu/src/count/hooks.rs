@@ -2,7 +2,6 @@
 
 use super::{Access, Counting};
 use crate::exec::Cx;
-use crate::exec::async_ops::AsyncCx;
 use crate::shadow;
 
 impl Cx<'_> {
@@ -11,16 +10,6 @@ impl Cx<'_> {
     pub fn count(&mut self, f: impl FnOnce(&mut Counting)) {
         if let Some(counting) = &mut self.cluster.counting {
             f(counting);
-        }
-    }
-}
-
-impl AsyncCx<'_> {
-    /// Tells the counters, if there are any; [`AsyncCx::site`] is the instruction to count for.
-    #[inline]
-    pub fn count(&mut self, f: impl FnOnce(&mut Counting, u32)) {
-        if let Some(counting) = self.counting.as_mut() {
-            f(counting, self.site);
         }
     }
 }

@@ -21,7 +21,6 @@ use super::extra::Extra;
 use super::report::{Finding, FindingKind, Severity};
 use super::rng::Rng;
 use super::state::{Cta, Run};
-use crate::count::Counting;
 use crate::isa::Program;
 use crate::shadow::AsyncId;
 
@@ -61,8 +60,6 @@ pub struct AsyncCx<'a> {
     pub extra: &'a mut Extra,
     /// Choices.
     pub rng: &'a mut Rng,
-    /// Counters, where they were asked for.
-    pub counting: &'a mut Option<Counting>,
     /// The instruction that issued it.
     pub site: u32,
     /// Rank of the issuing CTA.

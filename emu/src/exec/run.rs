@@ -347,7 +347,6 @@ pub(crate) fn perform(
             ctas: &mut cluster.ctas,
             extra: &mut cluster.extra,
             rng: &mut cluster.rng,
-            counting: &mut cluster.counting,
             site: pending.site,
             rank: pending.rank,
             warp: pending.warp,

@@ -300,10 +300,7 @@ pub(crate) fn worker<const CHECK: bool, const COUNT: bool>(
                 over_limit(run, cluster);
             }
             if cluster.ended() {
-                cluster.counting = counting.take();
-                let finished = finish(run, cluster);
-                counting = cluster.counting.take();
-                if !finished {
+                if !finish(run, cluster) {
                     return counting;
                 }
                 since_end = 0;

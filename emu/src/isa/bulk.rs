@@ -6,6 +6,7 @@ use super::bulk_ops::{Between, LoadPlan, Reduce, Store, issue_load, issue_store,
 use super::decoder::{Address, Dec, Refusal};
 use super::form::{Form, form};
 use super::inst::{Flow, Inst, Slot};
+use crate::count;
 use crate::exec::access::{base_code, split_shared};
 use crate::exec::async_ops::Kind;
 use crate::exec::report::FindingKind;
@@ -322,6 +323,11 @@ fn between(cx: &mut Cx<'_>, i: &Inst, plan: &Plan, one: &One) -> Result<Flow, Fl
         let write = if plan.reduce.is_some() { shadow::Kind::Reduce } else { shadow::Kind::Write };
         detector.access_async(id, shadow::Space::Shared, from, size.into(), &access(shadow::Kind::Read));
         detector.access_async(id, shadow::Space::Shared, to, size.into(), &access(write));
+    });
+    cx.count(|c| {
+        c.shared_range(i.site, count::Access::Read, size.into(), false);
+        c.shared_range(i.site, count::Access::Write, size.into(), true);
+        c.copied(i.site, size.into());
     });
     let op = Between {
         from: split_shared(from).1,

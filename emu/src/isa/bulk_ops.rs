@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::inst::{Flow, Inst};
+use crate::count;
 use crate::exec::access::split_shared;
 use crate::exec::async_ops::{AsyncCx, Kind, Operation};
 use crate::exec::report::FindingKind;
@@ -311,6 +312,28 @@ impl Told<'_> {
     }
 }
 
+/// Counts a copy between global memory and the shared memory of CTAs.
+fn count(
+    cx: &mut Cx<'_>,
+    site: u32,
+    runs: &[Run],
+    global: count::Access,
+    ranks: impl Iterator<Item = usize>,
+) {
+    let own = cx.warp.cta;
+    let shared = if global == count::Access::Read { count::Access::Write } else { count::Access::Read };
+    cx.count(|c| {
+        for (address, bytes) in global_ranges(runs) {
+            c.global_range(site, global, address, bytes);
+        }
+        let bytes = runs.iter().map(|r| u64::from(r.bytes)).sum();
+        for rank in ranks {
+            c.shared_range(site, shared, bytes, rank != own);
+            c.copied(site, bytes);
+        }
+    });
+}
+
 /// A load's facts that are the same for all CTAs that it goes to.
 pub(super) struct LoadPlan {
     pub(super) runs: Arc<[Run]>,
@@ -332,6 +355,7 @@ pub(super) fn issue_load(
     plan: &LoadPlan,
     barriers: &[(usize, u64)],
 ) -> Flow {
+    count(cx, i.site, &plan.runs, count::Access::Read, barriers.iter().map(|b| b.0));
     for &(rank, barrier) in barriers {
         let shared = ((rank as u64) << SHARED_BITS | plan.offset, u64::from(plan.bytes));
         let told = Told { site: i.site, runs: &plan.runs, shared, map: plan.map };
@@ -362,6 +386,8 @@ pub(super) fn issue_store(
 ) -> Flow {
     let told = Told { site: i.site, runs: &store.runs, shared, map };
     let reduce = store.reduce.is_some();
+    let access = if reduce { count::Access::Atomic } else { count::Access::Write };
+    count(cx, i.site, &store.runs, access, std::iter::once(cx.warp.cta));
     let watched = cx.fork(1 << lane, AsyncKind::Whole, |detector, id| told.store(detector, id, reduce));
     let store = Arc::new(store);
     cx.issue(i, Kind::BulkRead, 1 << lane, Arc::new(Reading(store.clone())), watched, false);

@@ -7,6 +7,7 @@ use super::bulk_ops::Reduce;
 use super::decoder::{Dec, Refusal};
 use super::form::{Form, form};
 use super::inst::{Class, Flow, Inst, Slot};
+use crate::count;
 use crate::exec::access::split_shared;
 use crate::exec::async_ops::{AsyncCx, Kind, Operation};
 use crate::exec::report::FindingKind;
@@ -138,6 +139,12 @@ fn run<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
             defined &= cx.defined(class, *slot);
         }
     }
+    let (rank, access) =
+        (cx.rank(), if plan.reduce.is_some() { count::Access::Atomic } else { count::Access::Write });
+    cx.count(|c| {
+        c.shared(i.site, access, &to, mask, size, rank);
+        c.copied(i.site, u64::from(size) * u64::from(mask.count_ones()));
+    });
     let watched = fork(cx, i, plan, size, &to, mask);
     let op = Stores { to, barriers, bytes, size: size as usize, reduce: plan.reduce, defined, watched };
     cx.issue(i, Kind::Mbarrier, mask, Arc::new(op), watched, false);

@@ -134,32 +134,6 @@ impl Cx<'_> {
         Ok(())
     }
 
-    /// Checks a range of global memory that an asynchronous operation will access; `Err` if it faulted.
-    pub fn global_target(
-        &mut self,
-        i: &Inst,
-        address: u64,
-        bytes: u64,
-        align: u64,
-        lane: usize,
-    ) -> Result<(), Flow> {
-        let size = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let space = classify(address).0;
-        if space != MemSpace::Global {
-            let message = format!("an address of {} memory where global memory is needed", space.name());
-            return Err(self.bad_address(i, FindingKind::WrongSpace, lane, message, address));
-        }
-        if !address.is_multiple_of(align) {
-            let message = format!("the address {address:#x} is no multiple of {align}");
-            return Err(self.bad_address(i, FindingKind::Misaligned, lane, message, address));
-        }
-        if bytes > 0 && self.run.global.find(address, bytes).is_none() {
-            let fault = self.no_buffer(address, size, lane, "copied");
-            return Err(self.fault(i, fault));
-        }
-        Ok(())
-    }
-
     pub(super) fn no_buffer(&self, address: u64, bytes: u32, lane: usize, how: &str) -> Fault {
         let (kind, message, buffer) = match self.run.global.miss(address) {
             Miss::Freed(name) => (

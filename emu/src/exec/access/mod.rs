@@ -232,8 +232,10 @@ fn agreed(addresses: &[u64; 32], mask: u32, bytes: u32, rows: &Rows) -> u32 {
     if apart {
         return mask;
     }
-    let words = (bytes as usize).div_ceil(4);
-    let same = |a: usize, b: usize| (0..words).all(|k| rows[k][a] == rows[k][b]);
+    let rows = &rows[..(bytes as usize).div_ceil(4)];
+    // A value of one or two bytes lies in the low bits of its row.
+    let low = if bytes < 4 { (1 << (8 * bytes)) - 1 } else { u32::MAX };
+    let same = |a: usize, b: usize| rows.iter().all(|row| (row[a] ^ row[b]) & low == 0);
     lanes(mask)
         .filter(|a| {
             lanes(mask).all(|b| {

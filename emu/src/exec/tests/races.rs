@@ -84,3 +84,21 @@ fn the_read_only_path_must_not_see_what_the_grid_writes() {
     );
     assert!(found.contains(&FindingKind::ReadOnlyPath), "{found:?}");
 }
+
+#[test]
+fn lanes_of_one_store_may_write_the_same_value_to_the_same_place() {
+    let shared = |value: &str| {
+        let body = format!(
+            "mov.u32 %r2, tile; {value} st.shared.u8 [%r2+4], %h1; bar.sync 0;
+                            ld.shared.u8 %h2, [%r2+4]; cvt.u32.u16 %r4, %h2; st.global.u32 [%rd3], %r4;"
+        );
+        kinds(&body, TILE, 1, 32, &[0; 32])
+    };
+    // What a byte does not hold does not matter.
+    assert_eq!(shared("shl.b32 %r3, %r1, 8; add.u32 %r3, %r3, 7; cvt.u16.u32 %h1, %r3;"), []);
+    assert!(shared("cvt.u16.u32 %h1, %r1;").contains(&FindingKind::SharedRace));
+    let global =
+        |value: &str| kinds(&format!("{value} st.global.v2.u32 [%rd1], {{%r2, %r3}};"), "", 1, 32, &[0; 32]);
+    assert_eq!(global("mov.u32 %r2, 5; mov.u32 %r3, 6;"), []);
+    assert!(global("mov.u32 %r2, 5; mov.u32 %r3, %r1;").contains(&FindingKind::GlobalRace));
+}
