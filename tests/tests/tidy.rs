@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("jet-dsl", &[]),
     ("jet-numerics", &[]),
     ("jet-cache", &[]),
+    ("jet-emu", &[]),
     ("jet-macros", &["jet-dsl"]),
     ("jet-codegen", &["jet-dsl", "jet-numerics"]),
     ("jet-runtime", &["jet-dsl", "jet-codegen", "jet-numerics", "jet-cache"]),
@@ -185,7 +186,9 @@ fn unsafe_code_stands_where_it_may_and_says_why() {
 
 #[test]
 fn crates_without_unsafe_code_forbid_it() {
-    for krate in ["dsl", "macros", "codegen", "numerics", "cache", "autotune", "cli", "xtask", "tests", "."] {
+    for krate in
+        ["dsl", "macros", "codegen", "numerics", "cache", "emu", "autotune", "cli", "xtask", "tests", "."]
+    {
         let src = root().join(krate).join("src");
         let entry = ["lib.rs", "main.rs"].map(|f| src.join(f)).into_iter().find(|f| f.is_file());
         let entry = entry.unwrap_or_else(|| panic!("{krate} has neither lib.rs nor main.rs"));
@@ -283,8 +286,8 @@ fn named_paths(text: &str) -> Vec<String> {
 /// A first path part that is a room of the house, or is written like one.
 fn looks_like_room(first: &str, rooms: &BTreeSet<String>) -> bool {
     const ROOMS: &[&str] = &[
-        "dsl", "macros", "codegen", "cache", "runtime", "numerics", "models", "autotune", "cli", "tests",
-        "xtask", "examples", "bench", "src", ".ci", ".cargo",
+        "dsl", "macros", "codegen", "cache", "runtime", "numerics", "models", "autotune", "cli", "emu",
+        "tests", "xtask", "examples", "bench", "src", ".ci", ".cargo",
     ];
     ROOMS.contains(&first) || rooms.contains(first)
 }
