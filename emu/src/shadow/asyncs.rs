@@ -98,13 +98,7 @@ pub(super) struct Asyncs {
 }
 
 impl Asyncs {
-    pub(super) fn add(
-        &mut self,
-        kind: AsyncKind,
-        issuer: (u32, u32, u32),
-        lanes: u32,
-        origin: Origin,
-    ) -> AsyncId {
+    pub(super) fn add(&mut self, kind: AsyncKind, issuer: (u32, u32, u32), lanes: u32, origin: Origin) -> AsyncId {
         if self.list.len() >= MOST {
             self.list.pop_front();
             self.first = self.first.wrapping_add(1);

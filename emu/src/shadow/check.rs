@@ -59,19 +59,7 @@ impl<'a> Pass<'a> {
         // No cell holds all ones, so nothing is known at first.
         let nothing = Cell { writes: u32::MAX, reads: u32::MAX };
         let memo = [(nothing, nothing); 4];
-        Pass {
-            event,
-            id,
-            first_id,
-            known,
-            races,
-            space,
-            strict,
-            same_value,
-            memo,
-            memos: 0,
-            told: Vec::new(),
-        }
+        Pass { event, id, first_id, known, races, space, strict, same_value, memo, memos: 0, told: Vec::new() }
     }
 
     /// What an event of one of the lists means, and whether that is so for all cells with the event.
@@ -130,12 +118,11 @@ impl<'a> Pass<'a> {
         let alike = past.proxy == now.proxy && past.scope == now.scope && past.piece == now.piece;
         if past.same_warp(now) && past.tick == now.tick && alike {
             if past.same_shape(now, &log.tables) {
-                let verdict =
-                    match (past.lanes & now.lanes == now.lanes, past.lanes & now.lanes == past.lanes) {
-                        (true, _) => Verdict::Redundant,
-                        (_, true) => Verdict::Drop,
-                        _ => Verdict::Keep,
-                    };
+                let verdict = match (past.lanes & now.lanes == now.lanes, past.lanes & now.lanes == past.lanes) {
+                    (true, _) => Verdict::Redundant,
+                    (_, true) => Verdict::Drop,
+                    _ => Verdict::Keep,
+                };
                 return (verdict, true);
             }
             let within = self.within(log, past, address, len);
@@ -249,8 +236,6 @@ impl<'a> Pass<'a> {
             _ if past.init && (now.proxy == Proxy::Async || now.cta != past.cta) => {
                 (Class::MbarrierInitFence, [Which::Fenced, Which::Init])
             }
-            // Operations of an mbarrier, one of them by a copy: only its initialisation needs a fence.
-            Proxy::Async if past.kind == Kind::Atomic && now.kind == Kind::Atomic => return true,
             Proxy::Async if past.kind.writes() => (Class::MissingProxyFence, [Which::Fenced; 2]),
             Proxy::Async if self.strict && now.kind.writes() => {
                 (Class::MissingProxyFenceAfterRead, [Which::Fenced; 2])

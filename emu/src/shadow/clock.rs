@@ -59,10 +59,7 @@ impl Ticks {
         }
         if lanes == u32::MAX && tick >= self.high {
             *self = Ticks { low: tick, high: tick, mask: u32::MAX, exact: None };
-        } else if self.exact.is_none()
-            && tick >= self.high
-            && (self.low == self.high || self.mask & !lanes == 0)
-        {
+        } else if self.exact.is_none() && tick >= self.high && (self.low == self.high || self.mask & !lanes == 0) {
             *self = Ticks { low: self.low, high: tick, mask: lanes, exact: None };
         } else {
             let mut list = self.list();

@@ -77,8 +77,7 @@ impl Defined {
     pub fn bits(&self, offset: u64, size: u32) -> u32 {
         let (index, shift) = ((offset / 64) as usize, (offset % 64) as u32);
         let low = self.words.get(index).copied().unwrap_or(0) >> shift;
-        let high =
-            if shift > 32 { self.words.get(index + 1).copied().unwrap_or(0) << (64 - shift) } else { 0 };
+        let high = if shift > 32 { self.words.get(index + 1).copied().unwrap_or(0) << (64 - shift) } else { 0 };
         (low | high) as u32 & ones(size.min(32)) as u32
     }
 

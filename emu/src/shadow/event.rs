@@ -115,9 +115,8 @@ impl Event {
                 };
                 if lane < 32 { self.lanes & 1 << lane } else { 0 }
             }
-            Shape::Affine { base, stride } => self.lanes_where(|lane| {
-                address.wrapping_sub(base.wrapping_add_signed(stride.wrapping_mul(lane))) < size
-            }),
+            Shape::Affine { base, stride } => self
+                .lanes_where(|lane| address.wrapping_sub(base.wrapping_add_signed(stride.wrapping_mul(lane))) < size),
             Shape::Table(index) => {
                 let table = tables.get(index as usize);
                 self.lanes_where(|lane| table.is_some_and(|t| address.wrapping_sub(t[lane as usize]) < size))
@@ -143,9 +142,7 @@ impl Event {
     pub(super) fn same_shape(&self, other: &Event, tables: &[[u32; 32]]) -> bool {
         self.size == other.size
             && match (self.shape, other.shape) {
-                (Shape::Table(a), Shape::Table(b)) => {
-                    a == b || tables.get(a as usize) == tables.get(b as usize)
-                }
+                (Shape::Table(a), Shape::Table(b)) => a == b || tables.get(a as usize) == tables.get(b as usize),
                 (a, b) => a == b,
             }
     }
@@ -261,12 +258,8 @@ impl Known<'_> {
     pub(super) fn one(&self, past: &Event, past_lane: u32, now: &Event, lane: u32, which: Which) -> bool {
         let clock = self.clock(which);
         let knows = |cta: u32, warp: u32, of: u32, tick: u32| match self.own {
-            Some(own) if (own.cta, own.warp, lane) == (cta, warp, of) => {
-                Self::own_tick(own, which, lane) >= tick
-            }
-            _ => {
-                clock.and_then(|c| c.part(cta)).and_then(|p| p.warp(warp)).is_some_and(|t| t.get(of) >= tick)
-            }
+            Some(own) if (own.cta, own.warp, lane) == (cta, warp, of) => Self::own_tick(own, which, lane) >= tick,
+            _ => clock.and_then(|c| c.part(cta)).and_then(|p| p.warp(warp)).is_some_and(|t| t.get(of) >= tick),
         };
         let Some(id) = past.op else { return knows(past.cta, past.warp.into(), past_lane, past.tick) };
         let Some(op) = self.asyncs.get(id) else { return true };

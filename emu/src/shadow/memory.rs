@@ -222,8 +222,7 @@ impl Memory {
                 {
                     self.pages[page][index] = new;
                 } else {
-                    self.pages[page][index] =
-                        self.visit_cell(cell, at - u64::from(inside), 16, inside, size, visit);
+                    self.pages[page][index] = self.visit_cell(cell, at - u64::from(inside), 16, inside, size, visit);
                 }
                 at += u64::from(size);
             }

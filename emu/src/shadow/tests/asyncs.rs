@@ -189,9 +189,7 @@ fn cp_async_is_seen_by_its_own_lane_after_its_wait_and_by_others_after_a_barrier
     };
     assert_eq!(run(true, false, A), []);
     assert_eq!(run(true, true, C), []);
-    for (wait, sync, reader) in
-        [(false, false, A), (false, true, A), (false, true, C), (true, false, B), (true, false, C)]
-    {
+    for (wait, sync, reader) in [(false, false, A), (false, true, A), (false, true, C), (true, false, B), (true, false, C)] {
         assert_eq!(run(wait, sync, reader), [Class::ReadWrite], "{wait} {sync} {reader:?}");
     }
 }

@@ -80,12 +80,6 @@ fn one_instruction_may_go_to_several_ctas() {
     }
     assert_eq!(w.d.take_repeats(), [(Class::ReadWrite, Some(1), 2, 3)]);
     // An address of one CTA is not that of another.
-    w.d.access_affine(
-        w.lanes((1, 3, 0)),
-        Space::Shared,
-        1 << SHARED_BITS | 1024 + 32,
-        0,
-        &Access::weak(4, Kind::Write, 4),
-    );
+    w.d.access_affine(w.lanes((1, 3, 0)), Space::Shared, 1 << SHARED_BITS | 1024 + 32, 0, &Access::weak(4, Kind::Write, 4));
     w.clean();
 }

@@ -15,11 +15,7 @@ fn unordered_accesses_race_and_only_reads_do_not() {
                 let mut w = World::of(1);
                 w.touch(A, space, 1024, first, Strength::Weak);
                 w.touch(other, space, 1024, second, Strength::Weak);
-                assert_eq!(
-                    w.found(),
-                    class.into_iter().collect::<Vec<_>>(),
-                    "{other:?} {first:?} {second:?}"
-                );
+                assert_eq!(w.found(), class.into_iter().collect::<Vec<_>>(), "{other:?} {first:?} {second:?}");
             }
         }
     }
@@ -32,15 +28,9 @@ fn a_report_names_both_accesses() {
     w.touch((0, 3, 31), Space::Global, 0x1_0000_0042, Kind::Read, Strength::Weak);
     let [race] = w.d.take().try_into().expect("one race");
     let first = race.first.expect("two parties");
-    assert_eq!(
-        (race.class, race.space, race.address, race.count),
-        (Class::ReadWrite, Space::Global, 0x1_0000_0042, 1)
-    );
+    assert_eq!((race.class, race.space, race.address, race.count), (Class::ReadWrite, Space::Global, 0x1_0000_0042, 1));
     assert_eq!((first.who, first.site, first.kind), (Who { cta: 1, warp: 2, lane: 7 }, 1, Kind::Write));
-    assert_eq!(
-        (race.second.who, race.second.site, race.second.size),
-        (Who { cta: 0, warp: 3, lane: 31 }, 2, 4)
-    );
+    assert_eq!((race.second.who, race.second.site, race.second.size), (Who { cta: 0, warp: 3, lane: 31 }, 2, 4));
     assert!(!first.asynchronous && !race.second.asynchronous);
 }
 
