@@ -40,6 +40,11 @@ impl Ticks {
         }
     }
 
+    /// Whether any of some lanes is at a tick or beyond.
+    pub(super) fn reaches(&self, lanes: u32, tick: u32) -> bool {
+        self.high >= tick && (0..32).any(|l| lanes >> l & 1 == 1 && self.get(l) >= tick)
+    }
+
     fn list(&self) -> [u32; 32] {
         std::array::from_fn(|lane| self.get(lane as u32))
     }
@@ -59,7 +64,10 @@ impl Ticks {
         }
         if lanes == u32::MAX && tick >= self.high {
             *self = Ticks { low: tick, high: tick, mask: u32::MAX, exact: None };
-        } else if self.exact.is_none() && tick >= self.high && (self.low == self.high || self.mask & !lanes == 0) {
+        } else if self.exact.is_none()
+            && tick >= self.high
+            && (self.low == self.high || self.mask & !lanes == 0)
+        {
             *self = Ticks { low: self.low, high: tick, mask: lanes, exact: None };
         } else {
             let mut list = self.list();

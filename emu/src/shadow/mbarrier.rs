@@ -30,7 +30,8 @@ impl Detector {
         let Some((slot, offset)) = self.owner(who.warp.cta, address) else { return };
         let Some(state) = self.ctas[slot].as_mut() else { return };
         let next = state.mbarrier_count;
-        let barrier = state.mbarriers.entry(offset).or_insert_with(|| Mbarrier { index: next, ..Mbarrier::default() });
+        let barrier =
+            state.mbarriers.entry(offset).or_insert_with(|| Mbarrier { index: next, ..Mbarrier::default() });
         if barrier.index == next {
             state.mbarrier_count += 1;
         }
@@ -125,7 +126,11 @@ impl Detector {
     fn owner(&self, cta: CtaId, address: u64) -> Option<(usize, u32)> {
         let state = self.ctas.get(cta.slot as usize)?.as_ref()?;
         let rank = (address >> SHARED_BITS) as u32;
-        let slot = if rank == state.rank { cta.slot } else { reach::peer(&self.clusters, state.place.cluster, rank).ok()? };
+        let slot = if rank == state.rank {
+            cta.slot
+        } else {
+            reach::peer(&self.clusters, state.place.cluster, rank).ok()?
+        };
         Some((slot as usize, address as u32))
     }
 

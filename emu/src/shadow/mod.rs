@@ -32,6 +32,6 @@ mod tests;
 pub use defined::Defined;
 pub use detector::Detector;
 pub use types::{
-    Access, AsyncId, AsyncKind, AsyncPart, BarrierRef, Class, CtaId, Kind, Lanes, Options, Party, Proxy, Race, SHARED_BITS, Scope, Space,
-    Strength, WarpId, Who,
+    Access, AsyncId, AsyncKind, AsyncPart, BarrierRef, Class, CtaId, Kind, Lanes, Options, Party, Proxy,
+    Race, SHARED_BITS, Scope, Space, Strength, WarpId, Who,
 };

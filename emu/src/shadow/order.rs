@@ -63,7 +63,9 @@ impl Detector {
 
     /// `fence.acq_rel`, or with `sc` `fence.sc` and `membar`.
     pub fn fence(&mut self, who: Lanes, scope: Scope, sc: bool) {
-        let Some(state) = self.ctas.get_mut(who.warp.cta.slot as usize).and_then(Option::as_mut) else { return };
+        let Some(state) = self.ctas.get_mut(who.warp.cta.slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let place = state.place;
         let Some(warp) = state.warps.get_mut(who.warp.warp as usize) else { return };
         warp.fence_acquire(who.mask, scope);
@@ -161,7 +163,9 @@ impl Detector {
 impl Detector {
     pub(super) fn synchronise(&mut self, who: Lanes, space: Space, place: Where<'_>, access: &Access) {
         let Strength::Strong { scope, acquire, release } = access.strength else { return };
-        let Some(state) = self.ctas.get_mut(who.warp.cta.slot as usize).and_then(Option::as_mut) else { return };
+        let Some(state) = self.ctas.get_mut(who.warp.cta.slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let here = state.place;
         let CtaState { warps, .. } = state;
         let Some(warp) = warps.get_mut(who.warp.warp as usize) else { return };
@@ -182,7 +186,9 @@ impl Detector {
             let address = place.address(lane);
             let mut lanes = 1 << lane;
             if access.kind == Kind::Read {
-                lanes = (0..32).filter(|&l| left >> l & 1 == 1 && place.address(l) == address).fold(0, |m, l| m | 1 << l);
+                lanes = (0..32)
+                    .filter(|&l| left >> l & 1 == 1 && place.address(l) == address)
+                    .fold(0, |m, l| m | 1 << l);
             }
             left &= !lanes;
             if matches!(access.kind, Kind::Read | Kind::Atomic) {

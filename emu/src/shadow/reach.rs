@@ -70,7 +70,11 @@ impl<'a> Where<'a> {
         let hit = |lane: u32| (self.address(lane) >> SHARED_BITS) as u32 == rank;
         match self {
             Where::Range { .. } => mask,
-            Where::Affine { .. } if hit(mask.trailing_zeros() & 31) && hit(31 - mask.leading_zeros().min(31)) => mask,
+            Where::Affine { .. }
+                if hit(mask.trailing_zeros() & 31) && hit(31 - mask.leading_zeros().min(31)) =>
+            {
+                mask
+            }
             _ => (0..32).filter(|&l| mask >> l & 1 == 1 && hit(l)).fold(0, |m, l| m | 1 << l),
         }
     }
@@ -140,7 +144,14 @@ pub(super) struct Touch<'a> {
 
 impl Touch<'_> {
     /// Checks an access of a memory, and remembers it.
-    pub(super) fn run(&self, memory: &mut Memory, races: &mut Races, event: Event, mask: u32, place: Where<'_>) {
+    pub(super) fn run(
+        &self,
+        memory: &mut Memory,
+        races: &mut Races,
+        event: Event,
+        mask: u32,
+        place: Where<'_>,
+    ) {
         memory.collect_if_due();
         let first_id = memory.log.next_id();
         let shape = place.shape(memory);
@@ -175,7 +186,14 @@ impl Touch<'_> {
             if self.earlier.get(&(at / 4096)).is_some_and(|b| b[(bit / 64) as usize] >> (bit % 64) & 1 == 1) {
                 let second = event.party(event.lanes.trailing_zeros() & 31);
                 let class = Class::MissingTensorMapFence;
-                races.add(Race { class, space: self.space, address: at.max(start), first: None, second, count: 1 });
+                races.add(Race {
+                    class,
+                    space: self.space,
+                    address: at.max(start),
+                    first: None,
+                    second,
+                    count: 1,
+                });
                 return;
             }
             at = at.saturating_add(16);
@@ -235,7 +253,8 @@ pub(super) fn check_exit(state: &CtaState, memory: &Memory, asyncs: &Asyncs, rac
             }
             let late = *seen.entry(id).or_insert_with(|| {
                 let lanes = (0..32).filter(|&l| event.lanes >> l & 1 == 1);
-                let mut here = lanes.filter(|&l| event.rank_of(&log.tables, l).is_none_or(|r| r == state.rank));
+                let mut here =
+                    lanes.filter(|&l| event.rank_of(&log.tables, l).is_none_or(|r| r == state.rank));
                 here.find(|&l| !known.one(event, l, &nobody, l, Which::Order))
             });
             if let Some(lane) = late {

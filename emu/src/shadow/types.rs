@@ -190,7 +190,15 @@ pub struct Access {
 impl Access {
     /// A weak access through the generic proxy of one scalar of `size` bytes a lane.
     pub fn weak(site: u32, kind: Kind, size: u32) -> Self {
-        Access { site, size, piece: size, kind, strength: Strength::Weak, proxy: Proxy::Generic, same_value: 0 }
+        Access {
+            site,
+            size,
+            piece: size,
+            kind,
+            strength: Strength::Weak,
+            proxy: Proxy::Generic,
+            same_value: 0,
+        }
     }
 
     /// A strong access through the generic proxy.

@@ -97,7 +97,12 @@ fn shuffles_and_volatile_order_nothing() {
 }
 
 /// Message passing from A to another thread: how the flag is written and read, fences around.
-fn message(to: Thread, fences: [Option<(Scope, bool)>; 2], write: (Kind, Strength), read: (Kind, Strength)) -> Vec<Class> {
+fn message(
+    to: Thread,
+    fences: [Option<(Scope, bool)>; 2],
+    write: (Kind, Strength),
+    read: (Kind, Strength),
+) -> Vec<Class> {
     let mut w = World::clusters(2, 2, Options::default());
     let fence = |w: &mut World, t: Thread, f: Option<(Scope, bool)>| {
         if let Some((scope, sc)) = f {

@@ -237,7 +237,13 @@ fn a_map_needs_release_order_and_acquire() {
 fn a_map_of_an_earlier_grid_needs_an_acquire_and_one_of_the_host_nothing() {
     let look = |w: &mut World| {
         let id = w.d.fork(&[w.lanes(A)], AsyncKind::Whole);
-        w.d.access_async(id, Space::Global, MAP, 128, &Access::weak(9, Kind::Read, 128).via(Proxy::TensorMap));
+        w.d.access_async(
+            id,
+            Space::Global,
+            MAP,
+            128,
+            &Access::weak(9, Kind::Read, 128).via(Proxy::TensorMap),
+        );
         w.found()
     };
     assert_eq!(look(&mut World::of(1)), []);
@@ -305,5 +311,8 @@ fn a_remote_arrive_needs_the_initialisation_fenced_and_the_relaxed_cluster_barri
     assert_eq!(init(2, fenced, D, false), []);
     assert_eq!(init(2, relaxed, D, false), []);
     assert_eq!(init(2, relaxed, D, true), []);
-    assert_eq!(init(2, |w: &mut World| w.cluster_barrier(&[0, 1], 0, false), D, false), [Class::MbarrierInit]);
+    assert_eq!(
+        init(2, |w: &mut World| w.cluster_barrier(&[0, 1], 0, false), D, false),
+        [Class::MbarrierInit]
+    );
 }

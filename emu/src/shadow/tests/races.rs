@@ -15,7 +15,11 @@ fn unordered_accesses_race_and_only_reads_do_not() {
                 let mut w = World::of(1);
                 w.touch(A, space, 1024, first, Strength::Weak);
                 w.touch(other, space, 1024, second, Strength::Weak);
-                assert_eq!(w.found(), class.into_iter().collect::<Vec<_>>(), "{other:?} {first:?} {second:?}");
+                assert_eq!(
+                    w.found(),
+                    class.into_iter().collect::<Vec<_>>(),
+                    "{other:?} {first:?} {second:?}"
+                );
             }
         }
     }
@@ -28,9 +32,15 @@ fn a_report_names_both_accesses() {
     w.touch((0, 3, 31), Space::Global, 0x1_0000_0042, Kind::Read, Strength::Weak);
     let [race] = w.d.take().try_into().expect("one race");
     let first = race.first.expect("two parties");
-    assert_eq!((race.class, race.space, race.address, race.count), (Class::ReadWrite, Space::Global, 0x1_0000_0042, 1));
+    assert_eq!(
+        (race.class, race.space, race.address, race.count),
+        (Class::ReadWrite, Space::Global, 0x1_0000_0042, 1)
+    );
     assert_eq!((first.who, first.site, first.kind), (Who { cta: 1, warp: 2, lane: 7 }, 1, Kind::Write));
-    assert_eq!((race.second.who, race.second.site, race.second.size), (Who { cta: 0, warp: 3, lane: 31 }, 2, 4));
+    assert_eq!(
+        (race.second.who, race.second.site, race.second.size),
+        (Who { cta: 0, warp: 3, lane: 31 }, 2, 4)
+    );
     assert!(!first.asynchronous && !race.second.asynchronous);
 }
 
@@ -265,4 +275,28 @@ fn a_grid_is_ordered_after_the_one_before() {
     let cta = w.d.start_cta(0, 0, 0, 4);
     w.d.access_affine(cta.warp(2).lanes(ALL), Space::Global, 64, 0, &Access::weak(3, Kind::Read, 4));
     w.clean();
+}
+
+#[test]
+fn many_lanes_that_came_one_by_one_are_all_remembered() {
+    for (kind, strength) in [(Kind::Read, Strength::Weak), (Kind::Atomic, Strength::relaxed(Scope::Cta))] {
+        for last in [0, 5, 11] {
+            let mut w = World::of(1);
+            for lane in 0..12 {
+                w.touch((0, 0, lane), Space::Shared, 1024, kind, strength);
+            }
+            w.clean();
+            // Another one comes again: all others are still in its way.
+            w.write((0, 0, last), 1024);
+            assert!(w.d.any(), "{kind:?} {last}");
+        }
+        // But not after they met.
+        let mut w = World::of(1);
+        for lane in 0..12 {
+            w.touch((0, 0, lane), Space::Shared, 1024, kind, strength);
+        }
+        w.d.warp_sync(w.warp(0, 0));
+        w.write((0, 0, 11), 1024);
+        w.clean();
+    }
 }

@@ -26,7 +26,13 @@ fn ten_thousand_ctas_come_and_go() {
     assert_eq!((d.ctas.len(), d.shared.len(), d.clusters.len()), (1, 1, 0));
     // A dead CTA's writes are not ordered before a later CTA.
     let cta = d.start_cta(10_000, 10_000, 0, 8);
-    d.access_affine(cta.warp(0).lanes(1), Space::Global, 0x1_0000_0000 + 77 * 1024, 0, &Access::weak(3, Kind::Read, 4));
+    d.access_affine(
+        cta.warp(0).lanes(1),
+        Space::Global,
+        0x1_0000_0000 + 77 * 1024,
+        0,
+        &Access::weak(3, Kind::Read, 4),
+    );
     let race = d.take()[0];
     assert_eq!((race.class, race.first.expect("two").who.cta), (Class::ReadWrite, 77));
 }
@@ -38,11 +44,23 @@ fn a_counter_that_all_ctas_pass_through_orders_them() {
     for index in 0..2000u32 {
         let cta = d.start_cta(index, index, 0, 1);
         let who = cta.warp(0).lanes(1);
-        d.access_affine(who, Space::Global, 0x2_0000_0000 + u64::from(index) * 4, 0, &Access::weak(2, Kind::Write, 4));
+        d.access_affine(
+            who,
+            Space::Global,
+            0x2_0000_0000 + u64::from(index) * 4,
+            0,
+            &Access::weak(2, Kind::Write, 4),
+        );
         d.access_affine(who, Space::Global, 64, 0, &count);
         if index == 1999 {
             for other in 0..2000 {
-                d.access_affine(who, Space::Global, 0x2_0000_0000 + other * 4, 0, &Access::weak(3, Kind::Read, 4));
+                d.access_affine(
+                    who,
+                    Space::Global,
+                    0x2_0000_0000 + other * 4,
+                    0,
+                    &Access::weak(3, Kind::Read, 4),
+                );
             }
         }
         d.end_cta(cta);
