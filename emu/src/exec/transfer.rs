@@ -46,7 +46,7 @@ impl Cx<'_> {
             },
             _ => address & 0xffff_ffff,
         };
-        if inner % wanted.align != 0 {
+        if !inner.is_multiple_of(wanted.align) {
             let message =
                 format!("{} is at {inner:#x}, which is no multiple of {}", wanted.what, wanted.align);
             return Err(self.bad_address(i, FindingKind::Misaligned, lane, message, inner));
@@ -239,7 +239,7 @@ impl AsyncCx<'_> {
 
 /// Copies bytes out of memory, by words where they lie so.
 pub(crate) fn copy_out<M: Words + ?Sized>(memory: &M, offset: u64, into: &mut [u8]) {
-    if offset % 4 != 0 {
+    if !offset.is_multiple_of(4) {
         return memory.bytes(offset, into);
     }
     let first = (offset / 4) as usize;
@@ -250,7 +250,7 @@ pub(crate) fn copy_out<M: Words + ?Sized>(memory: &M, offset: u64, into: &mut [u
 
 /// Copies bytes into memory, by words where they lie so.
 pub(crate) fn copy_in<M: WordsMut + ?Sized>(memory: &mut M, offset: u64, from: &[u8]) {
-    if offset % 4 != 0 {
+    if !offset.is_multiple_of(4) {
         return memory.set_bytes(offset, from);
     }
     let (whole, tail) = from.as_chunks::<4>();

@@ -241,7 +241,7 @@ fn run<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
 }
 
 fn checked(cx: &mut Cx<'_>, i: &Inst, plan: &Plan, one: One) -> Flow {
-    if one.size % 16 != 0 {
+    if !one.size.is_multiple_of(16) {
         let message = format!("a bulk copy of {} bytes; multiples of 16 are allowed", one.size);
         return cx.abort(i, FindingKind::AsyncMisuse, one.lane, message);
     }
@@ -282,7 +282,7 @@ fn load(cx: &mut Cx<'_>, i: &Inst, one: &One) -> Result<Flow, Flow> {
     let barrier = cx.shared_target(i, &barrier_wanted(), one.barrier, lane)?;
     let (left, right) = one.ignored;
     let inside = one.from.wrapping_add(left.into());
-    if one.from % 16 != 0 {
+    if !one.from.is_multiple_of(16) {
         let message = format!("the source {:#x} is no multiple of 16", one.from);
         return Err(cx.bad_address(i, FindingKind::Misaligned, lane, message, one.from));
     }

@@ -46,6 +46,7 @@ mod stack;
 mod store_async;
 mod tensormap;
 mod warp;
+mod warpgroup;
 mod wgmma;
 
 pub use decode::{DecodeError, decode};
@@ -102,7 +103,7 @@ pub static FAMILIES: &[Family] = &[
 
 /// A warp ended: families say what it leaves undone.
 pub(crate) fn warp_ended(cx: &mut crate::exec::Cx<'_>) {
-    wgmma::warp_ended(cx);
+    warpgroup::warp_ended(cx);
 }
 
 /// What a group that cannot go on waits for, where its family knows more than the instruction says.
@@ -113,5 +114,5 @@ pub(crate) fn waits_for(
 ) -> Option<String> {
     let barriers = cluster.extra.peek::<crate::exec::mbarrier::Mbarriers>();
     let at_barrier = barriers.and_then(|b| mbarrier::waits_for(b, &group.ticket));
-    at_barrier.or_else(|| wgmma::waits_for(cluster, warp, group))
+    at_barrier.or_else(|| warpgroup::waits_for(cluster, warp, group))
 }

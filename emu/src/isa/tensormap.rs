@@ -70,7 +70,7 @@ pub(super) fn read_map(
 ) -> Result<([u8; MAP_BYTES], Option<u64>), Flow> {
     let (space, inner) = classify(address);
     let mut bytes = [0; MAP_BYTES];
-    if inner % 64 != 0 {
+    if !inner.is_multiple_of(64) {
         let message = format!("the tensor map is at {address:#x}, which is no multiple of 64");
         return Err(cx.bad_address(i, FindingKind::Misaligned, lane, message, address));
     }

@@ -197,11 +197,11 @@ fn byte_masks_and_ignored_ends() {
     let words = clean(&kernel("sm_100", TILE, &body), 0, (1, 32, 1), 8, &[]);
     assert_eq!(words, [0x1111, 0, 0, 0x1100_0000, 0x1111, 0, 0, 0x1100_0000]);
     let ends = |left: u32, read: u32| {
+        let start = start(1);
         format!(
-            "{} @%p1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r2], 64;
+            "sub.u64 %d1, %a1, 16; {start} @%p1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r2], 64;
             @%p1 cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes.ignore_oob [%r1], [%d1], 64, {left}, 0, [%r2];
-            {WAIT} ld.shared.u32 %r3, [%r1+{read}]; @%p1 st.global.u32 [%a0], %r3; // MARK",
-            format!("sub.u64 %d1, %a1, 16; {}", start(1))
+            {WAIT} ld.shared.u32 %r3, [%r1+{read}]; @%p1 st.global.u32 [%a0], %r3; // MARK"
         )
     };
     // The first 12 of the 16 bytes before the buffer may be ignored; all 16 may not, and reading them is a mistake.

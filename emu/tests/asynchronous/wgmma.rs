@@ -246,7 +246,8 @@ fn steps_along_k_inside_a_panel_add_up() {
 fn other_types_and_half_accumulators() {
     let (a, b) = (flat(128, BASE), flat(128, BASE + 0x4000));
     // fp8 in both mixtures of signs; tf32 with low bits that must not matter; bytes of both signs.
-    let cases: [(&str, u32, u32, fn(i32) -> u32, fn(i32) -> u32, &str); 4] = [
+    type Encode = fn(i32) -> u32;
+    let cases: [(&str, u32, u32, Encode, Encode, &str); 4] = [
         ("f32.e4m3.e4m3", 1, 32, e4m3, e4m3, ", 1, -1"),
         (
             "f32.tf32.tf32",

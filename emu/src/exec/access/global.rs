@@ -126,7 +126,7 @@ impl Cx<'_> {
             let message = format!("an address of {} memory where global memory is needed", space.name());
             return Err(self.bad_address(i, FindingKind::WrongSpace, lane, message, address));
         }
-        if address % align != 0 {
+        if !address.is_multiple_of(align) {
             let message = format!("the address {address:#x} is no multiple of {align}");
             return Err(self.bad_address(i, FindingKind::Misaligned, lane, message, address));
         }
