@@ -219,7 +219,8 @@ fn instruction_sets_are_named_in_the_simd_files() {
     for path in sources() {
         let name = shown(&path);
         // The float control register is another one on each architecture; its file has a branch that needs none.
-        let exempt = ["runtime/src/cpu/simd/", "runtime/src/cpu/float_env.rs"];
+        // The emulator asks whether a fused product is an instruction or a library call of the host.
+        let exempt = ["runtime/src/cpu/simd/", "runtime/src/cpu/float_env.rs", "emu/src/num/f32.rs"];
         let is_test = !name.contains("/src/") || name.ends_with("/tests.rs");
         if is_test || exempt.iter().any(|e| name.starts_with(e)) {
             continue;

@@ -1,3 +1,5 @@
+//! Bulk and tensor copies, of one dimension and of tiles: directions, completion, edges, reductions, mistakes.
+
 use super::*;
 
 const TILE: &str = ".shared .align 128 .b8 tile[1024]; .shared .align 8 .b64 bar;";

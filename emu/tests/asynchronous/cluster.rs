@@ -1,3 +1,5 @@
+//! Clusters: barriers, distributed shared memory, asynchronous stores, lifetimes.
+
 use super::*;
 
 const CELL: &str = ".shared .align 16 .b32 cell[32]; .shared .align 8 .b64 bar;";

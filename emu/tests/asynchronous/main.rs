@@ -5,7 +5,6 @@
 mod bulk;
 mod cluster;
 mod mbarrier;
-mod speed;
 mod tensor;
 mod wgmma;
 

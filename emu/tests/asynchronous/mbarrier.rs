@@ -1,3 +1,5 @@
+//! mbarriers: counts, transactions, phases, parities, mistakes.
+
 use super::*;
 
 const BAR: &str = ".shared .align 8 .b64 bar;";

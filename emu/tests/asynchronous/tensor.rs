@@ -1,3 +1,5 @@
+//! Copies of tensor tiles through maps of the host and of the device.
+
 use super::*;
 use jet_emu::tensor::TensorMapSpec;
 

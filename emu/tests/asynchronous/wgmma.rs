@@ -1,3 +1,5 @@
+//! Warpgroup products: layouts, descriptors, order, registers in flight.
+
 use super::*;
 
 /// Offset of the tile in shared memory: the first user byte.
