@@ -191,6 +191,11 @@ impl StoreKey {
         &self.0
     }
 
+    /// The first eight bytes as a number: in the order of the keys.
+    pub(crate) fn prefix(&self) -> u64 {
+        u64::from_be_bytes(self.0[..8].try_into().expect("the first eight of forty bytes"))
+    }
+
     /// The part that all buckets of one task share.
     pub fn task(&self) -> &[u8] {
         &self.0[..32]

@@ -77,6 +77,13 @@ fn a_second_writer_is_told_who_holds_the_store() {
     let cache = ScheduleCache::open(folder.path(), Mode::Frozen);
     assert!(cache.lookup(&entry(1, 1, 1).key, &|_| Ok(())).is_ok());
 
+    // Who must go on all the same works on what the snapshot says, and leaves it as it is.
+    let snapshot = || std::fs::read(folder.path().join("schedules.jetpack")).unwrap();
+    let before = snapshot();
+    let mut detached = Overlay::detached(folder.path(), "0.1.0").unwrap();
+    detached.commit(entry(2, 1, 1)).unwrap();
+    assert_eq!((detached.entries().len(), snapshot() == before), (2, true));
+
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert_eq!(

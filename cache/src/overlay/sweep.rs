@@ -4,11 +4,12 @@ use super::Overlay;
 use super::compact::folder_bytes;
 use crate::contents::Contents;
 use crate::digest::Digest;
-use crate::envelope::Stored as _;
+use crate::envelope::Stored;
 use crate::error::CacheError;
 use crate::files::is_older;
 use crate::folders::Layout;
-use crate::key::TaskFields;
+use crate::key::{StoreKey, TaskFields};
+use crate::trials::Trials;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -58,6 +59,19 @@ impl Overlay {
         let mut out = Swept { bytes_before: bytes(), ..Swept::default() };
         let mut extras = Contents::default();
         self.add_extras(&mut extras);
+        let gone = self.obsolete_entries(rules, &mut out);
+        let extras_gone = self.obsolete_extras(rules, &extras, &gone, &mut out);
+        out.cubins = self.nameless_cubins(rules, &gone);
+        out.leftovers = self.layout.as_ref().map_or(Vec::new(), |layout| leftovers(layout, rules.older_than));
+        if !rules.dry_run {
+            self.remove_all(&gone, &extras_gone, &out)?;
+            self.compact_if_wasteful(&extras)?;
+        }
+        out.bytes_after = bytes();
+        Ok(out)
+    }
+
+    fn obsolete_entries(&self, rules: &Sweep<'_>, out: &mut Swept) -> BTreeSet<StoreKey> {
         let mut gone = BTreeSet::new();
         for (key, entry) in self.entries.iter().filter(|(_, entry)| !entry.pinned) {
             if let Some(reason) = (rules.obsolete)(entry.key.fields()) {
@@ -65,43 +79,48 @@ impl Overlay {
                 out.entries.push((entry.key.label(), reason));
             }
         }
-        let lost = |key: &crate::StoreKey| gone.contains(key) || !self.entries.contains_key(key);
-        let sides = extras.trials.values();
-        let sides = sides
-            .filter(|t| lost(t.key.store_key()) || (rules.obsolete)(t.key.fields()).is_some())
-            .map(|t| t.place());
-        let mut extras_gone: Vec<_> = sides.collect();
-        out.trials = extras_gone.len();
+        gone
+    }
+
+    fn obsolete_extras(
+        &self,
+        rules: &Sweep<'_>,
+        extras: &Contents,
+        gone: &BTreeSet<StoreKey>,
+        out: &mut Swept,
+    ) -> Vec<StoreKey> {
+        let lost = |key: &StoreKey| gone.contains(key) || !self.entries.contains_key(key);
+        let old = |t: &&Trials| lost(t.key.store_key()) || (rules.obsolete)(t.key.fields()).is_some();
+        let mut places: Vec<_> = extras.trials.values().filter(old).map(Stored::place).collect();
+        out.trials = places.len();
         let failed = extras.failures.values().filter(|f| (rules.obsolete)(&f.key.task).is_some());
-        extras_gone.extend(failed.map(|f| f.place()));
-        out.failures = extras_gone.len() - out.trials;
+        places.extend(failed.map(Stored::place));
+        out.failures = places.len() - out.trials;
+        places
+    }
+
+    /// Kernels that no entry names which stays, and that are old enough.
+    fn nameless_cubins(&self, rules: &Sweep<'_>, gone: &BTreeSet<StoreKey>) -> Vec<Digest> {
         let kept = self.entries.iter().filter(|(key, _)| !gone.contains(*key)).map(|(_, entry)| entry);
         let named: BTreeSet<Digest> = kept.flat_map(|e| e.cubins.iter().map(|c| c.digest)).collect();
         let listed = self.cubins.list().into_iter().map(|(digest, _)| digest);
-        out.cubins = listed
-            .filter(|digest| !named.contains(digest) && self.cubins.is_older(digest, rules.older_than))
-            .collect();
-        out.leftovers = self.layout.as_ref().map_or(Vec::new(), |layout| leftovers(layout, rules.older_than));
-        if !rules.dry_run {
-            self.entries.retain(|key, _| !gone.contains(key));
-            // Snapshot first: what is only in the snapshot would come back with the next opening.
-            self.export_snapshot()?;
-            for key in &gone {
-                self.store.remove(key.as_bytes())?;
-            }
-            for key in &extras_gone {
-                self.extras.remove(key.as_bytes())?;
-            }
-            for digest in &out.cubins {
-                self.cubins.remove(digest)?;
-            }
-            for path in &out.leftovers {
-                remove(path)?;
-            }
-            self.compact_if_wasteful(&extras)?;
-        }
-        out.bytes_after = bytes();
-        Ok(out)
+        let old = |digest: &Digest| self.cubins.is_older(digest, rules.older_than);
+        listed.filter(|digest| !named.contains(digest) && old(digest)).collect()
+    }
+
+    fn remove_all(
+        &mut self,
+        gone: &BTreeSet<StoreKey>,
+        extras_gone: &[StoreKey],
+        out: &Swept,
+    ) -> Result<(), CacheError> {
+        self.entries.retain(|key, _| !gone.contains(key));
+        // Snapshot first: what is only in the snapshot would come back with the next opening.
+        self.export_snapshot()?;
+        gone.iter().try_for_each(|key| self.store.remove(key.as_bytes()).map(drop))?;
+        extras_gone.iter().try_for_each(|key| self.extras.remove(key.as_bytes()).map(drop))?;
+        out.cubins.iter().try_for_each(|digest| self.cubins.remove(digest).map(drop))?;
+        out.leftovers.iter().try_for_each(|path| remove(path))
     }
 
     fn compact_if_wasteful(&mut self, extras: &Contents) -> Result<(), CacheError> {

@@ -97,6 +97,8 @@ pub struct Pack {
     manifest: Manifest,
     digest: Digest,
     format: u32,
+    /// The first eight bytes of each key: where a search begins, since it is small enough to stay in a cache.
+    prefixes: Vec<u64>,
     /// In order, apart from the rows: a search touches nothing else.
     keys: Vec<StoreKey>,
     entries: Vec<EntryRow>,
@@ -127,6 +129,7 @@ impl Pack {
             manifest: head.manifest,
             digest: head.digest,
             format: head.format,
+            prefixes: keys.iter().map(StoreKey::prefix).collect(),
             keys,
             entries: rows.into_iter().map(|row| EntryRow { row, parsed: OnceLock::new() }).collect(),
             extras: head.extras,
@@ -171,12 +174,12 @@ impl Pack {
     /// # Errors
     /// [`CacheError::Damaged`] where its bytes are not those that the index vouches for.
     pub fn get(&self, key: &StoreKey) -> Result<Option<Arc<Entry>>, CacheError> {
-        self.keys.binary_search(key).ok().map(|at| self.entry(at)).transpose()
+        self.search(key).ok().map(|at| self.entry(at)).transpose()
     }
 
     /// The nearest stored buckets of the same task below and above the one of `key`, which need not be stored.
     pub fn neighbours(&self, key: &StoreKey) -> (Option<StoreKey>, Option<StoreKey>) {
-        let (below, above) = match self.keys.binary_search(key) {
+        let (below, above) = match self.search(key) {
             Ok(at) => (at, at + 1),
             Err(at) => (at, at),
         };
@@ -227,6 +230,16 @@ impl Pack {
         self.failures().try_for_each(|failure| failure.map(drop))?;
         self.check_kinds()?;
         self.attachments.keys().try_for_each(|digest| self.attachment(digest).map(drop))
+    }
+
+    /// Where `key` is in the index, or where it would be.
+    fn search(&self, key: &StoreKey) -> Result<usize, usize> {
+        let prefix = key.prefix();
+        let start = self.prefixes.partition_point(|p| *p < prefix);
+        // A task has few buckets, and two tasks of one prefix are unlikely.
+        let length = self.prefixes[start..].iter().take_while(|p| **p == prefix).count();
+        let found = self.keys[start..start + length].binary_search(key);
+        found.map(|at| start + at).map_err(|at| start + at)
     }
 
     /// That every extra is of a kind that this build knows: a new kind comes with a new format of the pack.

@@ -56,7 +56,10 @@ struct Exported {
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let folder = schedules_folder()?;
     let mut all = if args.all {
-        Overlay::open(&folder, env!("CARGO_PKG_VERSION"))?.contents()
+        let mut overlay = Overlay::open(&folder, env!("CARGO_PKG_VERSION"))?;
+        let contents = overlay.contents();
+        overlay.notices().iter().for_each(|notice| output::complain(&format!("note: {notice}")));
+        contents
     } else {
         let snapshot = Pack::load(&Layout::of(&folder).snapshot)?;
         snapshot.map_or_else(|| Ok(Contents::default()), |pack| Contents::of_pack(&pack))?
