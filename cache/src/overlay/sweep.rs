@@ -189,7 +189,7 @@ mod tests {
         let swept = overlay.sweep(&rules(false, Duration::ZERO)).unwrap();
         assert_eq!((&swept.entries, swept.trials, swept.failures), (&dry.entries, 1, 1));
         assert_eq!(swept.cubins.len(), 2, "the stray one and that of the obsolete entry");
-        assert_eq!(swept.leftovers, [aside.clone()]);
+        assert_eq!(swept.leftovers, std::slice::from_ref(&aside));
         assert!(swept.entries[0].1.contains("cpu-1") && swept.bytes_after < swept.bytes_before);
         let check = |overlay: &mut Overlay| {
             let left: Vec<i64> = overlay.entries().map(|e| e.schedule["tile"]).collect();
