@@ -51,8 +51,11 @@
 //! `.gguf` file, and [`Session::load`] runs it.
 //!
 //! Schedules found by `jet-tune` (or by the tuner as a library, feature `autotune`) are looked up by every session; how
-//! many of them were found is [`Session::selection`]. Without any, each kernel runs with its default.
+//! many of them were found is [`Session::selection`]. Without any, each kernel runs with its default. A program that is
+//! deployed embeds its schedules with [`schedule_pack!`].
 #![forbid(unsafe_code)]
+
+mod schedule_pack;
 
 #[cfg(feature = "autotune")]
 pub use jet_autotune as autotune;

@@ -20,6 +20,7 @@ use jet_cache::{
     Entry, Evidence, Grade, NamedIntegers, Origin, Overlay, Provenance, RunnerUp, Search, Status, Timing,
 };
 use jet_codegen::schedule::Values;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -265,6 +266,8 @@ impl<'a> Tuner<'a> {
                 max_abs: errors.max_abs,
                 rel_rms: errors.rel_rms,
                 tolerance: errors.allowed,
+                mean_abs: None,
+                max_ulp: None,
                 inputs_seed: None,
             }),
             timing: Some(timing(raced)),
@@ -282,6 +285,8 @@ impl<'a> Tuner<'a> {
                 time: self.clock.date(),
                 host: self.options.host.clone(),
             },
+            cubins: Vec::new(),
+            pinned: false,
         }
     }
 }
@@ -363,6 +368,7 @@ fn timing(raced: &Raced) -> Timing {
         floor_bytes: work(raced.floor.0),
         floor_flops: work(raced.floor.1),
         bound_ns: None,
+        conditions: BTreeMap::new(),
     }
 }
 

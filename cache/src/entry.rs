@@ -3,9 +3,10 @@
 //! A record is a small binary envelope (magic, format, length, checksum) around JSON, see `docs/format.md`. Fields
 //! may be added to the JSON without a new format: a reader ignores what it does not know and defaults what is absent.
 
-use crate::bytes::{Reader, Sum, sum};
+use crate::digest::Digest;
+use crate::envelope::{Kind, Stored, first_unusable};
 use crate::error::CacheError;
-use crate::key::TaskKey;
+use crate::key::{StoreKey, TaskKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,11 +17,14 @@ pub const FORMAT: u32 = 1;
 /// First bytes of a record.
 pub const MAGIC: &[u8; 4] = b"JETE";
 
-/// Bytes around the payload: magic, format, length in front, the checksum behind.
-pub(crate) const OVERHEAD: usize = 4 + 4 + 4 + 32;
-
 /// A schedule as the cache sees it.
 pub type NamedIntegers = BTreeMap<String, i64>;
+
+/// A schedule for a person: `rows=4 tile=8`.
+pub fn schedule_text(schedule: &NamedIntegers) -> String {
+    let words: Vec<String> = schedule.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    words.join(" ")
+}
 
 /// How far the times of an entry can be believed; never shown as a higher one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,6 +90,12 @@ pub struct Evidence {
     pub rel_rms: f64,
     /// The bound that `rel_rms` had to keep.
     pub tolerance: f64,
+    /// Mean absolute error; absent where it was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_abs: Option<f64>,
+    /// Largest error in units of the last place of the output's format; absent where it was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ulp: Option<f64>,
     /// Seed of the synthetic inputs; absent where the device has one fixed set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs_seed: Option<u64>,
@@ -125,6 +135,10 @@ pub struct Timing {
     /// Lower bound from the roofline; absent where the device has no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_ns: Option<f64>,
+    /// Under what conditions: `l2` (`flushed` or `hot`), `graph`, `sm_clock_mhz`, `temperature_c`, `power_limit_w`,
+    /// `throttle`. Empty where the device says nothing of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conditions: BTreeMap<String, String>,
 }
 
 /// How thorough the search was.
@@ -157,6 +171,17 @@ pub struct Provenance {
     pub host: String,
 }
 
+/// One compiled kernel of an entry's schedule, bound by its content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CubinRef {
+    /// Which of the schedule's kernels.
+    pub kernel: String,
+    /// For which architecture, as in `sm_90a`.
+    pub arch: String,
+    /// SHA-256 of the file. What has another digest is not this kernel, whoever wrote it.
+    pub digest: Digest,
+}
+
 /// The record of one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -185,6 +210,23 @@ pub struct Entry {
     /// Who, when, with what.
     #[serde(default)]
     pub provenance: Provenance,
+    /// The compiled kernels of the schedule; empty where the device has none, or where they were not kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cubins: Vec<CubinRef>,
+    /// Whether a person decided that this schedule stays: the tuner does not replace it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
+}
+
+impl AsRef<Entry> for Entry {
+    fn as_ref(&self) -> &Entry {
+        self
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // The signature is serde's.
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Entry {
@@ -195,34 +237,7 @@ impl Entry {
     /// `verified` or `imported` comes with evidence inside its tolerance and with times; a modelled status and a
     /// modelled grade go together.
     pub fn check(&self) -> Result<(), CacheError> {
-        let broken = self.broken_rule();
-        broken.map_or(Ok(()), |reason| Err(CacheError::InvalidEntry { task: self.key.label(), reason }))
-    }
-
-    fn broken_rule(&self) -> Option<String> {
-        let fields = self.key.fields();
-        if let Some((name, size)) = fields.dims.iter().find(|(_, size)| **size < 0) {
-            return Some(format!("the size {name} is {size}"));
-        }
-        if (self.status == Status::Modelled) != (self.grade == Grade::Modelled) {
-            return Some(format!("its status is {} and its grade {}", self.status, self.grade));
-        }
-        if self.status != Status::Modelled && (self.evidence.is_none() || self.timing.is_none()) {
-            return Some(format!("its status is {}, but evidence or times are missing", self.status));
-        }
-        if let Some(e) = &self.evidence {
-            if let Some(bad) = first_unusable(&[e.max_abs, e.rel_rms, e.tolerance]) {
-                return Some(format!("{bad} is no error figure"));
-            }
-            if e.rel_rms > e.tolerance {
-                return Some(format!("its error {:e} is above the tolerance {:e}", e.rel_rms, e.tolerance));
-            }
-        }
-        let t = self.timing.as_ref()?;
-        let mut times = vec![t.median_ns, t.p10_ns, t.p90_ns, t.default_ns];
-        times.extend(t.bound_ns);
-        times.extend(t.runner_up.as_ref().map(|r| r.median_ns));
-        first_unusable(&times).map(|bad| format!("{bad} is no time"))
+        self.check_rules()
     }
 
     /// The stored bytes.
@@ -230,19 +245,7 @@ impl Entry {
     /// # Errors
     /// [`CacheError::InvalidEntry`] where [`Entry::check`] refuses it.
     pub fn encode(&self) -> Result<Vec<u8>, CacheError> {
-        self.check()?;
-        let invalid = |reason: String| CacheError::InvalidEntry { task: self.key.label(), reason };
-        let payload = serde_json::to_vec(self).map_err(|e| invalid(e.to_string()))?;
-        let length =
-            u32::try_from(payload.len()).map_err(|_| invalid("it is larger than 4 GiB".to_owned()))?;
-        let mut out = Vec::with_capacity(payload.len() + OVERHEAD);
-        out.extend(MAGIC);
-        out.extend(FORMAT.to_be_bytes());
-        out.extend(length.to_be_bytes());
-        out.extend(payload);
-        let check = sum(&out);
-        out.extend(check);
-        Ok(out)
+        self.seal()
     }
 
     /// Reads the bytes of one record, all of them; `what` names it in errors.
@@ -251,11 +254,7 @@ impl Entry {
     /// [`CacheError::Damaged`] where the bytes are not those that were written, [`CacheError::NewerFormat`] where this
     /// build cannot know them.
     pub fn decode(bytes: &[u8], what: &str) -> Result<Self, CacheError> {
-        let payload = unwrap_envelope(bytes, what)?;
-        let entry: Self = serde_json::from_slice(payload)
-            .map_err(|e| CacheError::damaged(what, format!("its payload is not a record: {e}")))?;
-        entry.check().map_err(|e| CacheError::damaged(what, e.to_string()))?;
-        Ok(entry)
+        Self::unseal(bytes, what)
     }
 
     /// The soft facts in which `here` differs, as `kernel: 6.1 then, 6.8 here`.
@@ -276,34 +275,43 @@ impl Entry {
     }
 }
 
-/// Checks magic, format, length and checksum, and gives the payload.
-fn unwrap_envelope<'a>(bytes: &'a [u8], what: &str) -> Result<&'a [u8], CacheError> {
-    let short = || CacheError::damaged(what, format!("{} bytes are too few for a record", bytes.len()));
-    let mut reader = Reader::new(bytes);
-    if reader.take(4).ok_or_else(short)? != MAGIC {
-        return Err(CacheError::damaged(what, "it does not begin with JETE"));
-    }
-    let format = reader.u32().ok_or_else(short)?;
-    if format > FORMAT {
-        return Err(CacheError::NewerFormat { what: what.to_owned(), found: format, known: FORMAT });
-    }
-    if format == 0 {
-        return Err(CacheError::damaged(what, "its format is 0, and formats begin at 1"));
-    }
-    let length = reader.u32().ok_or_else(short)? as usize;
-    let payload = reader.take(length).ok_or_else(short)?;
-    let stored: Sum = reader.array().ok_or_else(short)?;
-    if !reader.rest().is_empty() {
-        return Err(CacheError::damaged(what, format!("{} bytes follow its end", reader.rest().len())));
-    }
-    if sum(&bytes[..bytes.len() - stored.len()]) != stored {
-        return Err(CacheError::damaged(what, "its checksum does not match"));
-    }
-    Ok(payload)
-}
+impl Stored for Entry {
+    const KIND: Kind = Kind { magic: MAGIC, format: FORMAT };
 
-fn first_unusable(numbers: &[f64]) -> Option<f64> {
-    numbers.iter().copied().find(|n| !n.is_finite() || *n < 0.0)
+    fn place(&self) -> StoreKey {
+        *self.key.store_key()
+    }
+
+    fn subject(&self) -> String {
+        self.key.label()
+    }
+
+    fn broken_rule(&self) -> Option<String> {
+        let fields = self.key.fields();
+        if let Some((name, size)) = fields.dims.iter().find(|(_, size)| **size < 0) {
+            return Some(format!("the size {name} is {size}"));
+        }
+        if (self.status == Status::Modelled) != (self.grade == Grade::Modelled) {
+            return Some(format!("its status is {} and its grade {}", self.status, self.grade));
+        }
+        if self.status != Status::Modelled && (self.evidence.is_none() || self.timing.is_none()) {
+            return Some(format!("its status is {}, but evidence or times are missing", self.status));
+        }
+        if let Some(e) = &self.evidence {
+            let figures = [Some(e.max_abs), Some(e.rel_rms), Some(e.tolerance), e.mean_abs, e.max_ulp];
+            if let Some(bad) = first_unusable(&figures.into_iter().flatten().collect::<Vec<_>>()) {
+                return Some(format!("{bad} is no error figure"));
+            }
+            if e.rel_rms > e.tolerance {
+                return Some(format!("its error {:e} is above the tolerance {:e}", e.rel_rms, e.tolerance));
+            }
+        }
+        let t = self.timing.as_ref()?;
+        let mut times = vec![t.median_ns, t.p10_ns, t.p90_ns, t.default_ns];
+        times.extend(t.bound_ns);
+        times.extend(t.runner_up.as_ref().map(|r| r.median_ns));
+        first_unusable(&times).map(|bad| format!("{bad} is no time"))
+    }
 }
 
 #[cfg(test)]
@@ -332,6 +340,8 @@ pub(crate) mod tests {
                 max_abs: 1.25e-4,
                 rel_rms: 3.5e-5,
                 tolerance: 1e-3,
+                mean_abs: None,
+                max_ulp: None,
                 inputs_seed: Some(7),
             }),
             timing: Some(Timing {
@@ -344,6 +354,7 @@ pub(crate) mod tests {
                 floor_bytes: Some(500_000),
                 floor_flops: None,
                 bound_ns: None,
+                conditions: BTreeMap::new(),
             }),
             search: Search { effort: "quick".into(), candidates: 12, timed: 11, rejected: 1, complete: true },
             soft: BTreeMap::from([("os".to_owned(), "linux".to_owned())]),
@@ -353,6 +364,8 @@ pub(crate) mod tests {
                 time: 1_700_000_000,
                 host: "ab12".into(),
             },
+            cubins: Vec::new(),
+            pinned: false,
         }
     }
 
@@ -407,6 +420,7 @@ pub(crate) mod tests {
         refused(|e| e.grade = Grade::Modelled, "grade modelled");
         refused(|e| e.evidence.as_mut().unwrap().rel_rms = f64::NAN, "no error figure");
         refused(|e| e.evidence.as_mut().unwrap().rel_rms = 0.5, "above the tolerance");
+        refused(|e| e.evidence.as_mut().unwrap().max_ulp = Some(f64::INFINITY), "no error figure");
         refused(|e| e.timing.as_mut().unwrap().median_ns = -1.0, "no time");
         refused(|e| e.key = TaskKey::new(e.key.fields().clone().dim("n", -4)), "the size n is -4");
     }
@@ -419,6 +433,18 @@ pub(crate) mod tests {
         payload.as_object_mut().unwrap().remove("search");
         let read: Entry = serde_json::from_value(payload).unwrap();
         assert_eq!(read, Entry { search: Search::default(), ..entry });
+    }
+
+    #[test]
+    fn cubins_pins_and_conditions_survive_the_stored_form() {
+        let mut entry = sample(64, 8);
+        let digest = Digest::of(b"a kernel");
+        entry.cubins = vec![CubinRef { kernel: "scan".into(), arch: "sm_90a".into(), digest }];
+        entry.pinned = true;
+        entry.timing.as_mut().unwrap().conditions.insert("l2".into(), "flushed".into());
+        let bytes = entry.encode().unwrap();
+        assert_eq!(Entry::decode(&bytes, "it").unwrap(), entry);
+        assert!(String::from_utf8_lossy(&bytes).contains(&digest.to_string()));
     }
 
     #[test]

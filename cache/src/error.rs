@@ -77,6 +77,22 @@ pub enum CacheError {
         /// Which rule it breaks.
         reason: String,
     },
+    /// Records of one task name different schedules, and the caller wanted none that do.
+    #[error(
+        "{count} tasks have different schedules, the first is {first}; compare them with `jet-tune diff`, or merge without --strict"
+    )]
+    Conflicts {
+        /// How many.
+        count: usize,
+        /// The first of them: task, and both schedules.
+        first: String,
+    },
+    /// A task is named that is not stored, or by a name that more than one has.
+    #[error("{reason}; `jet-tune show` lists what is stored")]
+    NoSuchTask {
+        /// What was asked for and what was found.
+        reason: String,
+    },
     /// A task has no usable entry, and the mode is `frozen`.
     #[error(
         "no usable schedule for {task}: {reason}; the cache is frozen, so tune it or choose another mode"

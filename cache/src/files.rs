@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 /// Between the final name and the writer's own part of a temporary name.
 const TEMPORARY: &str = ".tmp-";
@@ -81,6 +82,12 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, CacheError> {
 /// [`CacheError::NotWritable`].
 pub fn make_folder(path: &Path) -> Result<(), CacheError> {
     fs::create_dir_all(path).map_err(|source| CacheError::NotWritable { path: path.to_owned(), source })
+}
+
+/// Whether a file or folder was last changed at least so long ago. What cannot say is taken as new.
+pub(crate) fn is_older(path: &Path, age: Duration) -> bool {
+    let changed = fs::metadata(path).and_then(|m| m.modified());
+    changed.is_ok_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() >= age)
 }
 
 #[cfg(test)]

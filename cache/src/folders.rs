@@ -51,6 +51,8 @@ pub struct Layout {
     pub store: PathBuf,
     /// The pack that sessions read.
     pub snapshot: PathBuf,
+    /// The folder of compiled kernels, by content.
+    pub cubins: PathBuf,
     /// The lock of the tuner that has the store open; names its holder.
     pub lock: PathBuf,
 }
@@ -62,6 +64,7 @@ impl Layout {
             root: root.to_owned(),
             store: root.join("schedules.sled"),
             snapshot: root.join("schedules.jetpack"),
+            cubins: root.join("cubins"),
             lock: root.join("schedules.lock"),
         }
     }

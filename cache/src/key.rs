@@ -58,6 +58,18 @@ impl Fingerprint {
             .with("l3", l3)
             .with("workers", workers)
     }
+
+    /// A GPU by what decides which schedules are legal and fast on it: compute capability (`9.0`), number of SMs, bytes
+    /// of shared memory for one CTA and for one SM, and 32-bit registers of an SM. The marketing name, the driver and the
+    /// power limit are soft.
+    pub fn cuda(compute_capability: &str, sms: u32, smem_cta: u64, smem_sm: u64, registers: u64) -> Self {
+        Self::new("cuda")
+            .with("cc", compute_capability)
+            .with("sms", sms)
+            .with("smem_cta", smem_cta)
+            .with("smem_sm", smem_sm)
+            .with("registers", registers)
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -162,6 +174,13 @@ impl StoreKey {
     /// Bytes of a store key.
     pub const LEN: usize = 40;
 
+    /// The place of what has a digest of its own and no token bucket.
+    pub(crate) fn of_digest(digest: Sum) -> Self {
+        let mut key = Self([0; Self::LEN]);
+        key.0[..32].copy_from_slice(&digest);
+        key
+    }
+
     /// From stored bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
@@ -170,6 +189,11 @@ impl StoreKey {
     /// The stored bytes.
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
+    }
+
+    /// The first eight bytes as a number: in the order of the keys.
+    pub(crate) fn prefix(&self) -> u64 {
+        u64::from_be_bytes(self.0[..8].try_into().expect("the first eight of forty bytes"))
     }
 
     /// The part that all buckets of one task share.
@@ -208,8 +232,7 @@ impl TaskKey {
     /// The identity of the task with these fields.
     pub fn new(fields: TaskFields) -> Self {
         let tokens = fields.dims.get(TOKENS).copied();
-        let mut store_key = StoreKey([0; StoreKey::LEN]);
-        store_key.0[..32].copy_from_slice(&sum(&canonical(&fields, Bucket::Outside)));
+        let store_key = StoreKey::of_digest(sum(&canonical(&fields, Bucket::Outside)));
         Self { store_key: store_key.with_bucket(tokens.unwrap_or(0) as u64), fields }
     }
 
@@ -317,7 +340,7 @@ fn canonical(fields: &TaskFields, bucket: Bucket) -> Vec<u8> {
 }
 
 /// Length as eight big-endian bytes, then the bytes.
-fn push_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
     out.extend((text.len() as u64).to_be_bytes());
     out.extend(text.as_bytes());
 }

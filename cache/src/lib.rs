@@ -10,10 +10,13 @@
 //!
 //! - [`key`]: what identifies a task; canonical bytes, a readable label, a digest
 //! - [`entry`]: the stored record with its evidence, times and provenance
-//! - [`pack`]: many records in one read-only file
-//! - [`store`], `sled_store`, [`overlay`]: where the tuner writes
+//! - [`trials`]: the side record of all candidates of a task; [`failure`]: candidates that are not to be tried again
+//! - [`cubins`]: compiled kernels, by their content
+//! - [`pack`]: many records in one read-only file; [`contents`]: what is in it, unpacked
+//! - [`store`], `sled_store`, [`overlay`]: where the tuner writes; import and garbage collection
 //! - [`lookup`]: [`ScheduleCache`], the look-up ladder
-//! - [`merge`]: which of two records of one task is kept
+//! - [`merge`], [`diff`], [`coverage`], [`nearest`]: which of two records is kept, what differs, what a model lacks, why
+//! - [`names`]: from what a person types to a task
 //! - [`folders`]: where all this lives
 //!
 //! The bytes of every format are written down in `docs/format.md`.
@@ -32,24 +35,40 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+pub mod contents;
+pub mod coverage;
+pub mod cubins;
+pub mod diff;
+pub mod digest;
 pub mod entry;
+mod envelope;
 pub mod error;
+pub mod failure;
 pub mod files;
 pub mod folders;
 pub mod key;
+mod live;
 pub mod lookup;
 pub mod merge;
+pub mod names;
+pub mod nearest;
 pub mod overlay;
 pub mod pack;
 mod quiet;
 mod sled_store;
 pub mod store;
+pub mod trials;
 
+pub use contents::Contents;
+pub use cubins::CubinStore;
+pub use digest::Digest;
 pub use entry::{
-    Entry, Evidence, Grade, NamedIntegers, Origin, Provenance, RunnerUp, Search, Status, Timing,
+    CubinRef, Entry, Evidence, Grade, NamedIntegers, Origin, Provenance, RunnerUp, Search, Status, Timing,
 };
 pub use error::CacheError;
+pub use failure::{CandidateKey, Failure, FailureKind};
 pub use key::{Dims, Fingerprint, StoreKey, TaskFields, TaskKey};
 pub use lookup::{Counts, Found, Mode, Rung, ScheduleCache};
-pub use overlay::Overlay;
+pub use overlay::{Committed, Overlay};
 pub use pack::{Manifest, Pack};
+pub use trials::{Trial, Trials};

@@ -3,17 +3,25 @@
 //! A session builds one [`ScheduleCache`], asks it once per task while it loads, and reports the counts. What is found is
 //! checked for legality against the problem at hand before it is used; what fails is a miss with a reason.
 
+use crate::cubins::CubinStore;
+use crate::digest::Digest;
 use crate::entry::{Entry, Grade, NamedIntegers};
 use crate::error::CacheError;
 use crate::folders::Layout;
 use crate::key::{StoreKey, TaskKey};
+use crate::live::Live;
+use crate::nearest::{Near, nearest};
 use crate::pack::Pack;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+/// A reason in words. Most are constant, and a look-up should not pay for their copies.
+type Reason = Cow<'static, str>;
 
 /// What a miss means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +79,10 @@ pub struct Found {
     /// The record behind it.
     pub entry: Option<Arc<Entry>>,
     /// Why no higher rung served; empty for an exact hit.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
+    /// The soft facts that were others when the record was made, as `driver: 570.1 then, 580.2 here`: the schedule is
+    /// right, and whether it is still the fastest is for `jet-tune verify` to say.
+    pub soft: Vec<String>,
 }
 
 /// How many look-ups each rung has served.
@@ -83,11 +94,17 @@ pub struct Counts {
     pub bucket: u64,
     /// [`Rung::Default`].
     pub default: u64,
+    /// How many of the hits were found under other soft facts.
+    pub soft: u64,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exact {}, bucket {}, default {}", self.exact, self.bucket, self.default)
+        write!(f, "exact {}, bucket {}, default {}", self.exact, self.bucket, self.default)?;
+        match self.soft {
+            0 => Ok(()),
+            soft => write!(f, " ({soft} measured under other conditions)"),
+        }
     }
 }
 
@@ -100,8 +117,12 @@ pub struct ScheduleCache {
     mode: Mode,
     /// Lowest first.
     packs: Vec<Arc<Pack>>,
-    live: RwLock<BTreeMap<StoreKey, Arc<Entry>>>,
+    live: Live,
+    cubins: Option<CubinStore>,
+    /// The soft facts of this machine; empty where nobody said them.
+    here: BTreeMap<String, String>,
     served: [AtomicU64; 3],
+    soft: AtomicU64,
     notices: Vec<String>,
 }
 
@@ -117,10 +138,12 @@ impl ScheduleCache {
     pub fn open(root: &Path, mode: Mode) -> Self {
         let mut cache = Self::empty(mode);
         if mode != Mode::Off {
-            match Pack::load(&Layout::of(root).snapshot) {
+            let layout = Layout::of(root);
+            match Pack::load(&layout.snapshot) {
                 Ok(pack) => cache.packs.extend(pack.map(Arc::new)),
                 Err(e) => cache.note(format!("local schedules are not used: {e}")),
             }
+            cache.cubins = Some(CubinStore::at(&layout.cubins));
         }
         cache
     }
@@ -132,10 +155,16 @@ impl ScheduleCache {
         self
     }
 
+    /// Says the soft facts of this machine, so that hits from other conditions are marked and counted.
+    #[must_use]
+    pub fn here(mut self, soft: BTreeMap<String, String>) -> Self {
+        self.here = soft;
+        self
+    }
+
     /// Puts a record into the in-process map, above all packs.
     pub fn insert(&self, entry: Entry) {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        live.insert(*entry.key.store_key(), Arc::new(entry));
+        self.live.insert(entry);
     }
 
     /// The mode.
@@ -152,18 +181,23 @@ impl ScheduleCache {
     pub fn counts(&self) -> Counts {
         let [exact, bucket, default] = &self.served;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts { exact: read(exact), bucket: read(bucket), default: read(default) }
+        Counts { exact: read(exact), bucket: read(bucket), default: read(default), soft: read(&self.soft) }
     }
 
     /// Number of records in all layers.
     pub fn len(&self) -> usize {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).len();
-        self.packs.iter().map(|pack| pack.len()).sum::<usize>() + live
+        self.packs.iter().map(|pack| pack.len()).sum::<usize>() + self.live.len()
     }
 
     /// Whether no layer has a record.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Every readable record of every layer, the upper layers first; a task may come more than once.
+    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> + '_ {
+        let packed = self.packs.iter().rev().flat_map(|pack| pack.entries().flatten());
+        self.live.all().into_iter().chain(packed)
     }
 
     /// Looks for a schedule of `key`'s task. `legal` judges each candidate against the problem at hand, since a size that
@@ -174,56 +208,85 @@ impl ScheduleCache {
     pub fn lookup(&self, key: &TaskKey, legal: Legal<'_>) -> Result<Found, CacheError> {
         let found = self.ladder(key, legal);
         if self.mode == Mode::Frozen && found.rung != Rung::Exact {
-            return Err(CacheError::Missing { task: key.label(), reason: found.reason });
+            let layers = self.notices.iter().map(|notice| format!("; {notice}"));
+            let reason = std::iter::once(found.reason.into_owned()).chain(layers).collect();
+            return Err(CacheError::Missing { task: key.label(), reason });
         }
         self.served[found.rung as usize].fetch_add(1, Ordering::Relaxed);
+        if !found.soft.is_empty() {
+            self.soft.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(found)
     }
 
-    /// The record that is nearest to `key`'s task and the first field in which it differs: why an exact look-up
-    /// misses. Reads every record, so this is for a person and not for a session.
-    pub fn explain(&self, key: &TaskKey) -> Option<String> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let packed = self.packs.iter().flat_map(|pack| pack.entries().flatten());
-        let nearest = live.values().cloned().chain(packed).max_by_key(|entry| key.agreement(&entry.key))?;
-        match key.first_difference(&nearest.key) {
-            None => Some(format!("{} is stored", nearest.key)),
-            Some(difference) => Some(format!("nearest is {}: {difference}", nearest.key)),
+    /// A compiled kernel that an entry names: from a pack, else from the folder beside the local schedules.
+    ///
+    /// # Errors
+    /// [`CacheError::Damaged`] where it is there, and nowhere with the bytes that its digest promises.
+    pub fn cubin(&self, digest: &Digest) -> Result<Option<Cow<'_, [u8]>>, CacheError> {
+        let mut fault = None;
+        for pack in self.packs.iter().rev() {
+            match pack.attachment(digest) {
+                Ok(Some(bytes)) => return Ok(Some(Cow::Borrowed(bytes))),
+                Ok(None) => {}
+                Err(e) => fault = Some(e),
+            }
         }
+        match self.cubins.as_ref().map_or(Ok(None), |store| store.get(digest)) {
+            Ok(Some(bytes)) => Ok(Some(Cow::Owned(bytes))),
+            Ok(None) => fault.map_or(Ok(None), Err),
+            Err(e) => Err(fault.unwrap_or(e)),
+        }
+    }
+
+    /// The records nearest to `key`'s task, each with the first field in which it differs: why an exact look-up misses.
+    /// Reads every record, so this is for a person and not for a session.
+    pub fn nearest(&self, key: &TaskKey, count: usize) -> Vec<Near> {
+        nearest(key, self.entries(), count)
+    }
+
+    /// The nearest record and the first field in which it differs, in one line.
+    pub fn explain(&self, key: &TaskKey) -> Option<String> {
+        self.nearest(key, 1).first().map(ToString::to_string)
     }
 
     fn ladder(&self, key: &TaskKey, legal: Legal<'_>) -> Found {
-        let default = |reason: String| Found { rung: Rung::Default, schedule: None, entry: None, reason };
         if self.mode == Mode::Off {
-            return default("the schedule cache is off".to_owned());
+            return miss("the schedule cache is off".into());
         }
         let missed = match self.at(key.store_key(), legal) {
-            Ok(entry) => return hit(Rung::Exact, entry, String::new()),
+            Ok(entry) => return self.hit(Rung::Exact, entry, Cow::Borrowed("")),
             Err(missed) => missed,
         };
         match self.between(key, legal) {
-            Ok(entry) => hit(Rung::Bucket, entry, missed),
-            Err(reason) => default(format!("{missed}; {reason}")),
+            Ok(entry) => self.hit(Rung::Bucket, entry, missed),
+            Err(reason) => miss(format!("{missed}; {reason}").into()),
         }
     }
 
+    fn hit(&self, rung: Rung, entry: Arc<Entry>, reason: Reason) -> Found {
+        let soft = if self.here.is_empty() { Vec::new() } else { entry.soft_differences(&self.here) };
+        Found { rung, schedule: Some(entry.schedule.clone()), entry: Some(entry), reason, soft }
+    }
+
     /// The best usable record under exactly this key: an upper layer's, unless a lower one has a higher status.
-    fn at(&self, key: &StoreKey, legal: Legal<'_>) -> Result<Arc<Entry>, String> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+    fn at(&self, key: &StoreKey, legal: Legal<'_>) -> Result<Arc<Entry>, Reason> {
         let packed = self.packs.iter().rev().filter_map(|pack| pack.get(key).transpose());
-        let mut reason = "no entry".to_owned();
+        let mut reason = Cow::Borrowed("no entry");
         let mut best: Option<Arc<Entry>> = None;
-        for record in live.map(Ok).into_iter().chain(packed) {
+        for record in self.live.get(key).map(Ok).into_iter().chain(packed) {
             let usable = record.map_err(|e| e.to_string()).and_then(|entry| match legal(&entry.schedule) {
                 Ok(()) => Ok(entry),
                 Err(why) => Err(format!("the entry of {} is not legal here: {why}", entry.key)),
             });
             match usable {
-                Ok(entry) if best.as_ref().is_none_or(|b| b.status < entry.status) => best = Some(entry),
+                Ok(entry) if best.as_ref().is_none_or(|b| standing(b) < standing(&entry)) => {
+                    best = Some(entry)
+                }
                 Ok(_) => {}
                 Err(why) => {
                     tracing::warn!(reason = %why, "a stored schedule is not used");
-                    reason = why;
+                    reason = why.into();
                 }
             }
         }
@@ -231,14 +294,14 @@ impl ScheduleCache {
     }
 
     /// The record of the nearer of the two measured buckets around the task's own.
-    fn between(&self, key: &TaskKey, legal: Legal<'_>) -> Result<Arc<Entry>, String> {
+    fn between(&self, key: &TaskKey, legal: Legal<'_>) -> Result<Arc<Entry>, Reason> {
         let (below, above) = self.neighbours(key.store_key());
         let (Some(below), Some(above)) = (below, above) else {
-            return Err("no bucket on both sides".to_owned());
+            return Err(Cow::Borrowed("no bucket on both sides"));
         };
         let measured = |key: &StoreKey| match self.at(key, legal)? {
             entry if entry.grade == Grade::Measured => Ok(entry),
-            entry => Err(format!("bucket {} is only {}", key.bucket(), entry.grade)),
+            entry => Err(Reason::from(format!("bucket {} is only {}", key.bucket(), entry.grade))),
         };
         let (low, high) = (measured(&below)?, measured(&above)?);
         // Buckets grow by factors, so nearness is a matter of ratios.
@@ -248,11 +311,7 @@ impl ScheduleCache {
     }
 
     fn neighbours(&self, key: &StoreKey) -> (Option<StoreKey>, Option<StoreKey>) {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let same =
-            |k: Option<(&StoreKey, &Arc<Entry>)>| k.map(|(k, _)| *k).filter(|k| k.task() == key.task());
-        let mut below = same(live.range(..*key).next_back());
-        let mut above = same(live.range(*key..).find(|(k, _)| *k != key));
+        let (mut below, mut above) = self.live.neighbours(key);
         for pack in &self.packs {
             let (low, high) = pack.neighbours(key);
             below = below.max(low);
@@ -267,8 +326,13 @@ impl ScheduleCache {
     }
 }
 
-fn hit(rung: Rung, entry: Arc<Entry>, reason: String) -> Found {
-    Found { rung, schedule: Some(entry.schedule.clone()), entry: Some(entry), reason }
+/// What a person decided goes before what stands behind an entry.
+fn standing(entry: &Entry) -> (bool, crate::Status) {
+    (entry.pinned, entry.status)
+}
+
+fn miss(reason: Reason) -> Found {
+    Found { rung: Rung::Default, schedule: None, entry: None, reason, soft: Vec::new() }
 }
 
 #[cfg(test)]
@@ -294,7 +358,7 @@ mod tests {
         let cache = ScheduleCache::empty(Mode::Default).over(pack(&[sample(16, 1), sample(256, 2)]));
         let ask = |tokens| cache.lookup(&sample(tokens, 0).key, ANY).unwrap();
         let exact = ask(16);
-        assert_eq!((exact.rung, tile(&exact), exact.reason.as_str()), (Rung::Exact, 1, ""));
+        assert_eq!((exact.rung, tile(&exact), &*exact.reason), (Rung::Exact, 1, ""));
         let nearer_below = ask(32);
         assert_eq!((nearer_below.rung, tile(&nearer_below)), (Rung::Bucket, 1));
         let nearer_above = ask(128);
@@ -376,5 +440,55 @@ mod tests {
         let text = cache.explain(&TaskKey::new(fields)).unwrap();
         assert!(text.contains("code is `cpu-2` here and `cpu-1` there"), "{text}");
         assert!(cache.explain(&sample(16, 9).key).unwrap().ends_with("is stored"));
+        assert!(ScheduleCache::empty(Mode::Default).explain(&sample(16, 9).key).is_none());
+    }
+
+    #[test]
+    fn hits_from_other_conditions_are_marked_and_counted() {
+        let here = |os: &str| BTreeMap::from([("os".to_owned(), os.to_owned())]);
+        let other = ScheduleCache::empty(Mode::Default).over(pack(&[sample(16, 1)])).here(here("plan9"));
+        let found = other.lookup(&sample(16, 0).key, ANY).unwrap();
+        assert_eq!(
+            (found.rung, &found.soft[..]),
+            (Rung::Exact, &["os: linux then, plan9 here".to_owned()][..])
+        );
+        assert_eq!(
+            other.counts().to_string(),
+            "exact 1, bucket 0, default 0 (1 measured under other conditions)"
+        );
+        let same = ScheduleCache::empty(Mode::Default).over(pack(&[sample(16, 1)])).here(here("linux"));
+        assert!(same.lookup(&sample(16, 0).key, ANY).unwrap().soft.is_empty());
+        assert_eq!(same.counts().soft, 0);
+    }
+
+    #[test]
+    fn a_pinned_record_wins_over_a_better_founded_one() {
+        let mut pinned = sample(1, 7);
+        (pinned.pinned, pinned.status, pinned.grade) = (true, Status::Modelled, Grade::Modelled);
+        let cache = ScheduleCache::empty(Mode::Default).over(pack(&[sample(1, 2)])).over(pack(&[pinned]));
+        assert_eq!(tile(&cache.lookup(&sample(1, 0).key, ANY).unwrap()), 7);
+    }
+
+    #[test]
+    fn a_kernel_comes_from_the_first_layer_whose_bytes_are_right() {
+        let digest = Digest::of(b"kernel");
+        let good = encode(&Manifest::default(), &[], &[b"kernel"]).unwrap();
+        let mut bad = good.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        let layer = |bytes: &[u8]| Arc::new(Pack::from_bytes(bytes.to_owned(), "p").unwrap());
+        let cache = ScheduleCache::empty(Mode::Default).over(layer(&bad)).over(layer(&good));
+        assert_eq!(cache.cubin(&digest).unwrap().unwrap(), &b"kernel"[..]);
+        assert!(cache.cubin(&Digest::of(b"other")).unwrap().is_none());
+        let spoilt = ScheduleCache::empty(Mode::Default).over(layer(&bad));
+        assert!(spoilt.cubin(&digest).unwrap_err().to_string().contains("other bytes"));
+    }
+
+    #[test]
+    fn a_frozen_cache_tells_of_a_layer_that_could_not_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(Layout::of(folder.path()).snapshot, b"this is not a pack").unwrap();
+        let cache = ScheduleCache::open(folder.path(), Mode::Frozen);
+        let message = cache.lookup(&sample(1, 1).key, ANY).unwrap_err().to_string();
+        assert!(message.contains("gemm[") && message.contains("does not begin as a jet pack"), "{message}");
     }
 }

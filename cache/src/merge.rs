@@ -1,18 +1,25 @@
-//! Which of two records of one task is kept.
+//! Which of two records of one task is kept, and the merging of whole packs by that rule.
 //!
-//! Verified beats imported beats modelled; among equals the better *evidence* wins: the search that ended by itself, the
+//! What a person pinned stays. Else verified beats imported beats modelled; among equals the better *evidence* wins: the search that ended by itself, the
 //! more thorough effort, more samples, the later time. The smaller time is never a reason: on a noisy machine it would
 //! choose the luckiest run. The order is total, so the result does not depend on the order of the arguments.
 
-use crate::entry::{Entry, NamedIntegers};
+use crate::contents::Contents;
+use crate::entry::{Entry, NamedIntegers, schedule_text};
 use crate::error::CacheError;
+use crate::failure::Failure;
 use crate::key::StoreKey;
+use crate::pack::Manifest;
+use crate::trials::Trials;
+use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Two records of one task that name different schedules.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Conflict {
+    /// The task's short name.
+    pub id: String,
     /// The task's label.
     pub task: String,
     /// The schedule that is kept.
@@ -28,6 +35,7 @@ pub struct Conflict {
 pub fn compare(a: &Entry, b: &Entry) -> Result<Ordering, CacheError> {
     let rank = |e: &Entry| {
         (
+            e.pinned,
             e.status,
             e.grade,
             e.search.complete,
@@ -79,6 +87,7 @@ pub fn merge(
         dropped.sort();
         dropped.dedup();
         conflicts.extend(dropped.into_iter().map(|dropped| Conflict {
+            id: best.key.short_id(),
             task: best.key.label(),
             kept: best.schedule.clone(),
             dropped,
@@ -88,11 +97,95 @@ pub fn merge(
     Ok((kept, conflicts))
 }
 
+/// Merges whole packs: entries as [`merge`] does, of side records the later and longer, of failures the earlier, of
+/// kernels those that a kept entry names. The result does not depend on the order of the sources.
+///
+/// # Errors
+/// As [`compare`].
+pub fn merge_contents(
+    sources: impl IntoIterator<Item = Contents>,
+) -> Result<(Contents, Vec<Conflict>), CacheError> {
+    let mut all = Contents::default();
+    let mut entries = Vec::new();
+    for source in sources {
+        entries.extend(source.entries.into_values());
+        for (key, trials) in source.trials {
+            keep_greater(&mut all.trials, key, trials, rank_of_trials)?;
+        }
+        for (key, failure) in source.failures {
+            keep_greater(&mut all.failures, key, failure, rank_of_failure)?;
+        }
+        all.cubins.extend(source.cubins);
+    }
+    let (kept, conflicts) = merge(entries)?;
+    all.entries = kept;
+    all.bind_cubins();
+    Ok((all, conflicts))
+}
+
+/// Fails where there are conflicts: for those who want the sources to agree.
+///
+/// # Errors
+/// [`CacheError::Conflicts`] with the first of them.
+pub fn strictly(conflicts: &[Conflict]) -> Result<(), CacheError> {
+    let Some(c) = conflicts.first() else { return Ok(()) };
+    let first = format!("{} ({} or {})", c.task, schedule_text(&c.kept), schedule_text(&c.dropped));
+    Err(CacheError::Conflicts { count: conflicts.len(), first })
+}
+
+/// The manifest of a merged pack, from those of its sources: independent of their order.
+pub fn merge_manifests<'a>(
+    merged: &Contents,
+    sources: impl IntoIterator<Item = &'a Manifest>,
+    jet: &str,
+) -> Manifest {
+    let (mut created, mut notes) = (0, Vec::new());
+    for source in sources {
+        created = created.max(source.created);
+        notes.extend(source.note.split("; ").filter(|note| !note.is_empty()).map(str::to_owned));
+    }
+    notes.sort();
+    notes.dedup();
+    Manifest { note: notes.join("; "), ..Manifest::describe(merged.entries.values(), jet, created) }
+}
+
+type Rank = (u64, usize, Vec<u8>);
+
+fn rank_of_trials(trials: &Trials) -> Result<Rank, CacheError> {
+    Ok((trials.provenance.time, trials.trials.len(), trials.encode()?))
+}
+
+/// The first to find out is the one to ask.
+fn rank_of_failure(failure: &Failure) -> Result<Rank, CacheError> {
+    Ok((u64::MAX - failure.provenance.time, 0, failure.encode()?))
+}
+
+fn keep_greater<T>(
+    all: &mut BTreeMap<StoreKey, T>,
+    key: StoreKey,
+    record: T,
+    rank: fn(&T) -> Result<Rank, CacheError>,
+) -> Result<(), CacheError> {
+    let stays = match all.get(&key) {
+        Some(there) => rank(there)? >= rank(&record)?,
+        None => false,
+    };
+    if !stays {
+        all.insert(key, record);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
+    use crate::entry::CubinRef;
     use crate::entry::tests::sample;
     use crate::entry::{Grade, Status};
+    use crate::envelope::Stored as _;
+    use crate::failure::tests::failure;
+    use crate::trials::tests::trials;
     use proptest::prelude::*;
 
     fn entry() -> impl Strategy<Value = Entry> {
@@ -112,7 +205,53 @@ mod tests {
         )
     }
 
+    /// Packs of one to three of everything, kernels bound to half of the entries.
+    fn pack() -> impl Strategy<Value = Contents> {
+        let side = (1_i64..3, 1_u32..4, 0_u64..3);
+        let sides = prop::collection::vec(side, 0..3);
+        (prop::collection::vec(entry(), 0..5), sides.clone(), sides).prop_map(|(entries, sides, failed)| {
+            let mut all = Contents::of_entries(entries);
+            for entry in all.entries.values_mut().filter(|e| e.schedule["tile"] > 1) {
+                let kernel = format!("kernel {:?}", entry.schedule).into_bytes();
+                let digest = Digest::of(&kernel);
+                entry.cubins = vec![CubinRef { kernel: "gemm".into(), arch: "sm_90a".into(), digest }];
+                all.cubins.insert(digest, kernel);
+            }
+            for (tokens, median, time) in sides {
+                let mut side = trials(tokens, f64::from(median));
+                side.provenance.time = time;
+                all.trials.insert(side.place(), side);
+            }
+            for (tokens, size, time) in failed {
+                let mut failed = failure(tokens, 8);
+                failed.reason = "x".repeat(size as usize);
+                failed.provenance.time = time;
+                all.failures.insert(failed.place(), failed);
+            }
+            all
+        })
+    }
+
     proptest! {
+        #[test]
+        fn merged_packs_are_the_same_bytes_in_any_order(packs in prop::collection::vec(pack(), 3)) {
+            let manifest = |created, note: &str| Manifest { created, note: note.into(), ..Manifest::default() };
+            let manifests = [manifest(1, "a"), manifest(3, ""), manifest(2, "b")];
+            let bytes = |order: [usize; 3]| {
+                let (all, conflicts) = merge_contents(order.map(|i| packs[i].clone())).unwrap();
+                let manifest = merge_manifests(&all, order.map(|i| &manifests[i]), "0.1.0");
+                (all.encode(&manifest).unwrap(), conflicts)
+            };
+            let first = bytes([0, 1, 2]);
+            for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+                prop_assert_eq!(&bytes(order), &first);
+            }
+            let (all, _) = merge_contents(packs.clone()).unwrap();
+            let named: Vec<_> = all.entries.values().flat_map(|e| e.cubins.iter().map(|c| c.digest)).collect();
+            prop_assert!(named.iter().all(|digest| all.cubins.contains_key(digest)));
+            prop_assert!(all.cubins.keys().all(|digest| named.contains(digest)));
+        }
+
         #[test]
         fn merging_does_not_depend_on_the_order(
             entries in prop::collection::vec(entry(), 0..8), seed in any::<u64>()
@@ -137,6 +276,26 @@ mod tests {
             let again = merge(at_once.values().chain(at_once.values()).cloned()).unwrap();
             prop_assert_eq!(again, (at_once, vec![]));
         }
+    }
+
+    #[test]
+    fn a_pinned_record_is_kept() {
+        let mut pinned = sample(64, 1);
+        (pinned.pinned, pinned.status) = (true, Status::Imported);
+        let (kept, conflicts) = merge([sample(64, 2), pinned.clone()]).unwrap();
+        assert_eq!(kept.into_values().collect::<Vec<_>>(), [pinned]);
+        assert_eq!(conflicts.len(), 1);
+    }
+
+    #[test]
+    fn a_strict_merge_names_the_first_conflict() {
+        let conflicts = merge([sample(64, 8), sample(64, 16)]).unwrap().1;
+        let message = strictly(&conflicts).unwrap_err().to_string();
+        assert!(
+            message.contains("gemm[") && message.contains("tile=8") && message.contains("tile=16"),
+            "{message}"
+        );
+        assert!(strictly(&merge([sample(64, 8), sample(1, 16)]).unwrap().1).is_ok());
     }
 
     #[test]

@@ -19,10 +19,14 @@ const CACHE_CAPACITY: u64 = 32 << 20;
 /// Pause between attempts at a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// An open sled folder.
+/// The name of the tree of extras; entries are in sled's default tree. A jet that knows of no extras never opens it,
+/// and so leaves it as it is.
+const EXTRAS: &[u8] = b"extras";
+
+/// One tree of an open sled folder.
 pub(crate) struct SledStore {
     /// Always there until the drop, which must guard the closing.
-    db: Option<sled::Db>,
+    open: Option<(sled::Db, sled::Tree)>,
     path: PathBuf,
 }
 
@@ -36,12 +40,16 @@ enum Fault {
     Unusable(String),
 }
 
-/// A store that was opened, what it holds, and what had to be done for it.
+/// A folder that was opened, what it holds of entries, and what had to be done for it.
 pub(crate) struct Opened {
-    pub(crate) store: SledStore,
+    pub(crate) entries: SledStore,
+    pub(crate) extras: SledStore,
     pub(crate) pairs: Pairs,
     pub(crate) notices: Vec<String>,
 }
+
+/// What one attempt gave: both trees, and what the tree of entries holds.
+type Trees = (SledStore, SledStore, Pairs);
 
 impl SledStore {
     /// Opens the folder, waiting up to `patience` for another process, and reads all of it. Unusable files are recovered
@@ -58,7 +66,7 @@ impl SledStore {
         let mut mends = mends.into_iter();
         loop {
             let reason = match open_patiently(path, patience)? {
-                Ok((store, pairs)) => return Ok(Opened { store, pairs, notices }),
+                Ok((entries, extras, pairs)) => return Ok(Opened { entries, extras, pairs, notices }),
                 Err(reason) => reason,
             };
             let Some(mend) = mends.next() else { return Err(give_up(reason)) };
@@ -68,55 +76,57 @@ impl SledStore {
         }
     }
 
-    fn guard<R>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<R>) -> Result<R, CacheError> {
-        let db = self.db.as_ref().expect("the store is closed by its drop alone");
+    fn guard<R>(&self, work: impl FnOnce(&sled::Tree) -> sled::Result<R>) -> Result<R, CacheError> {
+        let (_, tree) = self.open.as_ref().expect("the store is closed by its drop alone");
         let failed = |reason| CacheError::Store { path: self.path.clone(), reason };
-        quietly(|| work(db)).map_err(failed)?.map_err(|e| failed(e.to_string()))
+        quietly(|| work(tree)).map_err(failed)?.map_err(|e| failed(e.to_string()))
     }
 }
 
 impl Store for SledStore {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, CacheError> {
-        self.guard(|db| Ok(db.get(key)?.map(|value| value.to_vec())))
+        self.guard(|tree| Ok(tree.get(key)?.map(|value| value.to_vec())))
     }
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), CacheError> {
-        self.guard(|db| {
-            db.insert(key, value)?;
-            db.flush().map(drop)
+    fn put(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), CacheError> {
+        self.guard(|tree| {
+            pairs.iter().try_for_each(|(key, value)| tree.insert(key, *value).map(drop))?;
+            tree.flush().map(drop)
         })
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<bool, CacheError> {
-        self.guard(|db| {
-            let removed = db.remove(key)?;
-            db.flush()?;
+        self.guard(|tree| {
+            let removed = tree.remove(key)?;
+            tree.flush()?;
             Ok(removed.is_some())
         })
     }
 
     fn iterate(&mut self) -> Result<Pairs, CacheError> {
-        self.guard(|db| db.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec()))).collect())
+        self.guard(|tree| tree.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec()))).collect())
     }
 }
 
 impl Drop for SledStore {
     fn drop(&mut self) {
-        let db = self.db.take();
+        let open = self.open.take();
         // All that matters was flushed by `put`; a panic while closing has nothing to tell.
-        let _ = quietly(|| drop(db));
+        let _ = quietly(|| drop(open));
     }
 }
 
 /// Opens and reads, again and again while another process has the folder; the inner error says why the files are
 /// unusable.
 #[allow(clippy::type_complexity)] // The two levels of failure are the point: one is final, one can be mended.
-fn open_patiently(path: &Path, patience: Duration) -> Result<Result<(SledStore, Pairs), String>, CacheError> {
+fn open_patiently(path: &Path, patience: Duration) -> Result<Result<Trees, String>, CacheError> {
     let begun = Instant::now();
     loop {
         match try_open(path) {
-            Ok(mut store) => {
-                return Ok(store.iterate().map(|pairs| (store, pairs)).map_err(|e| e.to_string()));
+            Ok((mut entries, mut extras)) => {
+                // Extras are read to find out whether they can be; what they say is asked for later.
+                let all = extras.iterate().and_then(|_| entries.iterate());
+                return Ok(all.map(|pairs| (entries, extras, pairs)).map_err(|e| e.to_string()));
             }
             Err(Fault::Unusable(reason)) => return Ok(Err(reason)),
             Err(Fault::System(source)) => {
@@ -131,10 +141,17 @@ fn open_patiently(path: &Path, patience: Duration) -> Result<Result<(SledStore, 
     }
 }
 
-fn try_open(path: &Path) -> Result<SledStore, Fault> {
+fn try_open(path: &Path) -> Result<(SledStore, SledStore), Fault> {
     let config = sled::Config::new().path(path).cache_capacity(CACHE_CAPACITY).flush_every_ms(None);
-    match quietly(|| config.open()) {
-        Ok(Ok(db)) => Ok(SledStore { db: Some(db), path: path.to_owned() }),
+    let open = || -> sled::Result<_> {
+        let db = config.open()?;
+        let extras = db.open_tree(EXTRAS)?;
+        Ok((db, extras))
+    };
+    let store = |db: sled::Db, tree| SledStore { open: Some((db, tree)), path: path.to_owned() };
+    match quietly(open) {
+        // A database stands for its default tree as well.
+        Ok(Ok((db, extras))) => Ok((store(db.clone(), (*db).clone()), store(db, extras))),
         Ok(Err(sled::Error::Io(e))) => Err(classify(e)),
         Ok(Err(other)) => Err(Fault::Unusable(other.to_string())),
         Err(panic) => Err(Fault::Unusable(panic)),

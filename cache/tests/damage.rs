@@ -17,7 +17,9 @@ fn winners() -> Vec<Entry> {
 fn filled() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
-    winners().into_iter().for_each(|e| overlay.commit(e).unwrap());
+    for winner in winners() {
+        overlay.commit(winner).unwrap();
+    }
     drop(overlay);
     // Reopening makes the store write a snapshot file of its own.
     drop(Overlay::open(folder.path(), "0.1.0").unwrap());
@@ -53,26 +55,39 @@ fn assert_whole(root: &Path, damage: &str) {
 
 #[test]
 fn a_flipped_byte_in_the_store_loses_nothing() {
+    const THREADS: usize = 4;
     let original = filled();
-    let mut random = Random(0x5eed);
-    let tries = std::env::var("JET_DAMAGE_TRIES").map_or(80, |n| n.parse().unwrap());
-    for number in 0..tries {
-        let copy = tempfile::tempdir().unwrap();
-        copy_folder(original.path(), copy.path());
-        let files = store_files(copy.path());
-        // Each file in turn, so that the small ones are not forgotten beside the log.
-        let (path, _) = &files[number % files.len()];
-        let mut bytes = fs::read(path).unwrap();
-        let used: Vec<_> = (0..bytes.len()).filter(|i| bytes[*i] != 0 || random.below(40) == 0).collect();
-        if used.is_empty() {
-            continue;
+    let tries = std::env::var("JET_DAMAGE_TRIES").map_or(1000, |n| n.parse().unwrap());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let original = original.path();
+            scope.spawn(move || {
+                let mut random = Random(0x5eed + thread as u64);
+                for number in (thread..tries).step_by(THREADS) {
+                    flip_a_byte(original, number, &mut random);
+                }
+            });
         }
-        let at = used[random.below(used.len())];
-        let flip = 1 + random.below(255) as u8;
-        bytes[at] ^= flip;
-        fs::write(path, bytes).unwrap();
-        assert_whole(copy.path(), &format!("byte {at} of {} ^ {flip:#x}", path.display()));
+    });
+}
+
+/// Copies the overlay, flips a byte of one of the store's files, and opens it.
+fn flip_a_byte(original: &Path, number: usize, random: &mut Random) {
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(original, copy.path());
+    let files = store_files(copy.path());
+    // Each file in turn, so that the small ones are not forgotten beside the log.
+    let (path, _) = &files[number % files.len()];
+    let mut bytes = fs::read(path).unwrap();
+    // Nearly all that is not zero, and some zeros: most of the log is not written yet.
+    let used: Vec<_> = (0..bytes.len()).filter(|i| bytes[*i] != 0 || random.below(40) == 0).collect();
+    let at = used.get(random.below(used.len())).copied().unwrap_or(0);
+    let flip = 1 + random.below(255) as u8;
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= flip;
     }
+    fs::write(path, bytes).unwrap();
+    assert_whole(copy.path(), &format!("byte {at} of {} ^ {flip:#x}", path.display()));
 }
 
 #[test]

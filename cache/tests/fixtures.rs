@@ -5,8 +5,10 @@
 mod common;
 
 use common::entry;
+use jet_cache::failure::{CandidateKey, Failure, FailureKind};
 use jet_cache::pack::{self, Manifest};
-use jet_cache::{Entry, Pack};
+use jet_cache::trials::{Outcome, Trial, Trials};
+use jet_cache::{Contents, CubinRef, Digest, Entry, Fingerprint, Pack, TaskFields, TaskKey};
 use std::path::PathBuf;
 
 fn fixture(version: &str, name: &str) -> PathBuf {
@@ -25,9 +27,9 @@ fn v1_pack() -> Vec<u8> {
     pack::encode(&manifest, &v1_entries(), &[b"an attachment"]).unwrap()
 }
 
-/// `JET_BLESS=1` writes the fixture of the present format; never of an older one.
+/// `JET_BLESS=v2` writes the fixtures of that folder, once: when its format is new.
 fn bless(version: &str, name: &str, bytes: &[u8]) {
-    if std::env::var_os("JET_BLESS").is_some() {
+    if std::env::var_os("JET_BLESS").is_some_and(|wanted| wanted == version) {
         std::fs::write(fixture(version, name), bytes).unwrap();
     }
 }
@@ -65,3 +67,91 @@ fn v1_keys_keep_their_digest() {
 }
 
 const V1_SHORT_ID: &str = "dd3ff4213497";
+
+/// What format 2 of the pack brought: extras beside entries; and with it kernels, pins and conditions in the record.
+fn v2_contents() -> Contents {
+    let device = Fingerprint::cuda("9.0", 132, 232_448, 233_472, 65_536);
+    let fields =
+        TaskFields::new(device, "ssd_scan", 3, "bf16/bf16", "a5f1").dim("chunk", 128).dim("tokens", 64);
+    let kernel = b"not a real kernel, but its digest is".to_vec();
+    let mut bound = entry(1536, 64, 16);
+    bound.key = TaskKey::new(fields);
+    bound.cubins =
+        vec![CubinRef { kernel: "ssd_scan".into(), arch: "sm_90a".into(), digest: Digest::of(&kernel) }];
+    bound.pinned = true;
+    let timing = bound.timing.as_mut().unwrap();
+    timing.conditions = [("l2", "flushed"), ("graph", "yes")].map(|(k, v)| (k.into(), v.into())).into();
+    let evidence = bound.evidence.as_mut().unwrap();
+    (evidence.mean_abs, evidence.max_ulp) = (Some(2e-5), Some(1.5));
+    let trials = v2_trials(&bound);
+    let failure = v2_failure(&bound);
+    let mut all = Contents::of_entries([bound.clone(), entry(1536, 1, 8)]);
+    all.trials.insert(Trials::store_key(&bound.key), trials);
+    all.failures.insert(failure.key.store_key(), failure);
+    all.cubins.insert(Digest::of(&kernel), kernel);
+    all
+}
+
+fn v2_trials(bound: &Entry) -> Trials {
+    let outcomes = [
+        Outcome::Timed { samples: 21, median_ns: 10_250.5, p10_ns: 10_100.0, p90_ns: 11_000.0 },
+        Outcome::Pruned { reason: "232448 bytes of shared memory are too few".into() },
+        Outcome::Failed { kind: FailureKind::WrongOutput, reason: "rms 0.3 of 0.001 allowed".into() },
+    ];
+    let trial = |outcome| Trial { schedule: bound.schedule.clone(), outcome };
+    Trials {
+        key: bound.key.clone(),
+        trials: outcomes.into_iter().map(trial).collect(),
+        provenance: bound.provenance.clone(),
+    }
+}
+
+fn v2_failure(bound: &Entry) -> Failure {
+    Failure {
+        key: CandidateKey::new(&bound.key, "nvrtc 12.9", &bound.schedule).at_every_size(),
+        kind: FailureKind::DoesNotCompile,
+        reason: "error: too many resources".into(),
+        provenance: bound.provenance.clone(),
+    }
+}
+
+#[test]
+fn v2_packs_open() {
+    let manifest = Manifest {
+        note: "the second format".into(),
+        ..Manifest::describe(v2_contents().entries.values(), "0.1.0", 1_700_000_000)
+    };
+    let written = v2_contents().encode(&manifest).unwrap();
+    bless("v2", "pack.jetpack", &written);
+    let stored = std::fs::read(fixture("v2", "pack.jetpack")).unwrap();
+    let loaded = Pack::from_bytes(stored.clone(), "fixture").unwrap();
+    loaded.verify().unwrap();
+    assert_eq!((loaded.format(), loaded.manifest()), (2, &manifest));
+    assert_eq!(pack::FORMAT, 2, "a new format needs fixtures of its own");
+    assert_eq!(Contents::of_pack(&loaded).unwrap(), v2_contents());
+    assert_eq!(stored, written, "the bytes of format 2 have changed");
+}
+
+#[test]
+fn a_pack_without_extras_is_written_so_that_every_jet_reads_it() {
+    let loaded = Pack::from_bytes(v1_pack(), "p").unwrap();
+    assert_eq!((loaded.format(), pack::FORMAT_OF_ENTRIES), (1, 1));
+}
+
+#[test]
+fn v1_records_of_trials_and_failures_open() {
+    let bound = v2_contents().entries.into_values().find(|e| e.pinned).unwrap();
+    let (trials, failure) = (v2_trials(&bound), v2_failure(&bound));
+    bless("v2", "trials.bin", &trials.encode().unwrap());
+    bless("v2", "failure.bin", &failure.encode().unwrap());
+    bless("v2", "entry.bin", &bound.encode().unwrap());
+    let stored = |name| std::fs::read(fixture("v2", name)).unwrap();
+    assert_eq!(Trials::decode(&stored("trials.bin"), "fixture").unwrap(), trials);
+    assert_eq!(Failure::decode(&stored("failure.bin"), "fixture").unwrap(), failure);
+    assert_eq!(Entry::decode(&stored("entry.bin"), "fixture").unwrap(), bound);
+    assert_eq!(
+        (jet_cache::trials::FORMAT, jet_cache::failure::FORMAT),
+        (1, 1),
+        "new formats need new fixtures"
+    );
+}

@@ -5,14 +5,32 @@
 mod common;
 
 use common::{CHILD, Random, child, entry};
-use jet_cache::{CacheError, Mode, Overlay, Pack, ScheduleCache};
+use jet_cache::{
+    CacheError, CandidateKey, CubinRef, Failure, FailureKind, Mode, Overlay, Pack, ScheduleCache,
+};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 fn role() -> Option<PathBuf> {
     std::env::var_os(CHILD).map(PathBuf::from)
+}
+
+/// The kernel of the `i`th record of a writer.
+fn kernel(i: i64) -> Vec<u8> {
+    format!("kernel {i} ").repeat(500).into_bytes()
+}
+
+/// The candidate that failed before the `i`th record.
+fn failure(i: i64) -> Failure {
+    let loser = entry(i % 50, i / 50, i + 1);
+    Failure {
+        key: CandidateKey::new(&loser.key, "nvrtc 12.9", &loser.schedule),
+        kind: FailureKind::Crashed,
+        reason: format!("trap {i}"),
+        provenance: loser.provenance,
+    }
 }
 
 /// Waits for the line that a child prints when it has got somewhere.
@@ -45,7 +63,7 @@ fn a_second_writer_is_told_who_holds_the_store() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    drop(Overlay::open(folder.path(), "0.1.0").map(|mut o| o.commit(entry(1, 1, 1)).unwrap()));
+    Overlay::open(folder.path(), "0.1.0").unwrap().commit(entry(1, 1, 1)).unwrap();
     let (mut holder, mut output) = start(NAME, folder.path());
     wait_for(&mut output, "holding");
 
@@ -58,6 +76,13 @@ fn a_second_writer_is_told_who_holds_the_store() {
     // Sessions are not disturbed.
     let cache = ScheduleCache::open(folder.path(), Mode::Frozen);
     assert!(cache.lookup(&entry(1, 1, 1).key, &|_| Ok(())).is_ok());
+
+    // Who must go on all the same works on what the snapshot says, and leaves it as it is.
+    let snapshot = || std::fs::read(folder.path().join("schedules.jetpack")).unwrap();
+    let before = snapshot();
+    let mut detached = Overlay::detached(folder.path(), "0.1.0").unwrap();
+    detached.commit(entry(2, 1, 1)).unwrap();
+    assert_eq!((detached.entries().len(), snapshot() == before), (2, true));
 
     holder.kill().unwrap();
     holder.wait().unwrap();
@@ -96,17 +121,25 @@ fn a_writer_killed_at_any_moment_leaves_whole_records() {
     if let Some(folder) = role() {
         let mut overlay = Overlay::open(&folder, "0.1.0").unwrap();
         for i in 0.. {
-            overlay.commit(entry(i % 50, i / 50, i)).unwrap();
+            let mut winner = entry(i % 50, i / 50, i);
+            let digest = overlay.keep_cubin(&kernel(i)).unwrap();
+            winner.cubins = vec![CubinRef { kernel: "gemm".into(), arch: "sm_90a".into(), digest }];
+            overlay.reject(&failure(i)).unwrap();
+            overlay.commit(winner).unwrap();
             println!("committed {i}");
         }
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let kills = std::env::var("JET_KILL_TRIES").map_or(12, |n| n.parse().unwrap());
+    let kills = std::env::var("JET_KILL_TRIES").map_or(100, |n| n.parse().unwrap());
     let mut random = Random(0xdead);
     for number in 0..kills {
         let (mut writer, mut output) = start(NAME, folder.path());
-        wait_for(&mut output, "committed 0");
+        // Every third writer may be killed while it opens the folder, the others while they commit.
+        let opening = number % 3 == 2;
+        if !opening {
+            wait_for(&mut output, "committed 0");
+        }
         std::thread::sleep(Duration::from_micros(random.below(60_000) as u64));
         writer.kill().unwrap();
         writer.wait().unwrap();
@@ -118,18 +151,26 @@ fn a_writer_killed_at_any_moment_leaves_whole_records() {
             .lines()
             .filter_map(|l| l.strip_prefix("committed ")?.parse().ok())
             .next_back()
-            .unwrap_or(0_i64);
+            .unwrap_or(if opening { -1 } else { 0_i64 });
 
         // A session that starts now reads a whole pack with all that was said to be committed.
         let path = folder.path().join("schedules.jetpack");
         Pack::load(&path).unwrap().unwrap().verify().unwrap();
         let cache = ScheduleCache::open(folder.path(), Mode::Frozen);
-        let overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
+        let mut overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
         assert!(overlay.notices().is_empty(), "kill {number}: {:?}", overlay.notices());
         for i in 0..=committed {
             let wanted = entry(i % 50, i / 50, i);
-            assert_eq!(overlay.get(wanted.key.store_key()), Some(&wanted), "kill {number} lost {i}");
-            cache.lookup(&wanted.key, &|_| Ok(())).unwrap();
+            let stored = overlay.get(wanted.key.store_key());
+            assert_eq!(stored.map(|e| &e.schedule), Some(&wanted.schedule), "kill {number} lost {i}");
+            assert_eq!(
+                overlay.rejection(&failure(i).key),
+                Some(failure(i)),
+                "kill {number} lost failure {i}"
+            );
+            let found = cache.lookup(&wanted.key, &|_| Ok(())).unwrap();
+            let digest = found.entry.unwrap().cubins[0].digest;
+            assert_eq!(cache.cubin(&digest).unwrap().unwrap(), kernel(i), "kill {number} lost kernel {i}");
         }
     }
     let files = std::fs::read_dir(folder.path()).unwrap();
@@ -137,9 +178,53 @@ fn a_writer_killed_at_any_moment_leaves_whole_records() {
     names.sort();
     assert_eq!(
         names,
-        ["schedules.jetpack", "schedules.lock", "schedules.sled"],
+        ["cubins", "schedules.jetpack", "schedules.lock", "schedules.sled"],
         "no leftovers of killed writers"
     );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_is_an_error_and_loses_nothing_that_was_committed() {
+    const NAME: &str = "a_full_disk_is_an_error_and_loses_nothing_that_was_committed";
+    if let Some(folder) = role() {
+        let written = Overlay::open(&folder, "0.1.0").and_then(|mut overlay| {
+            for i in 0..2000 {
+                overlay.commit(entry(i, 1, i))?;
+                println!("committed {i}");
+            }
+            Ok(())
+        });
+        println!("ended: {}", written.err().unwrap());
+        return;
+    }
+    // Files larger than so many blocks of 512 bytes cannot be written, and the signal that says so is ignored: writes
+    // fail as on a full disk. The first limits stop the opening, the others a commit.
+    for blocks in [8, 200, 1100, 1500, 2500] {
+        let folder = tempfile::tempdir().unwrap();
+        let command = child(NAME, folder.path());
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
+        shell.arg(command.get_program()).args(command.get_args());
+        shell.env(CHILD, folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = shell.spawn().unwrap().wait_with_output().unwrap();
+        let (said, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{blocks}: {said}{err}");
+        assert!(!err.contains("panicked"), "{blocks}: {err}");
+        let ended = said.lines().find_map(|line| line.split_once("ended: ")).unwrap().1;
+        assert!(ended.contains("cannot be used") || ended.contains("cannot write"), "{blocks}: {ended}");
+        // With room again, all that was said to be committed is there.
+        let overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
+        let committed = said.lines().filter(|line| line.contains("committed ")).count() as i64;
+        for i in 0..committed {
+            let wanted = entry(i, 1, i);
+            assert_eq!(
+                overlay.get(wanted.key.store_key()),
+                Some(&wanted),
+                "{blocks} lost {i} of {committed}"
+            );
+        }
+    }
 }
 
 #[test]

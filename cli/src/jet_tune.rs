@@ -4,7 +4,7 @@ use crate::command::completions;
 use crate::common::exit::{self, HELP};
 use crate::common::log::Verbosity;
 use crate::common::signal;
-use crate::tune::{run, show};
+use crate::tune::{coverage, diff, doctor, explain, export, gc, import, merge, pin, run, show};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,7 +22,16 @@ struct JetTune {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Coverage(Box<coverage::CoverageArgs>),
     Show(show::ShowArgs),
+    Explain(explain::ExplainArgs),
+    Diff(diff::DiffArgs),
+    Merge(merge::MergeArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
+    Pin(pin::PinArgs),
+    Gc(gc::GcArgs),
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -39,7 +48,16 @@ fn dispatch(tune: JetTune) -> Result<ExitCode> {
     let notes = tune.verbosity.notes();
     match tune.command {
         Command::Run(args) => run::run(&args, notes),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Merge(args) => merge::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Pin(args) => pin::run(&args),
+        Command::Gc(args) => gc::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args, JetTune::command()),
     }
 }

@@ -60,7 +60,7 @@ impl House {
             context: Some(128),
             piece: PIECE,
             random: Some(1),
-            schedules: Schedules { mode, folder: Some(self.cache()) },
+            schedules: Schedules { mode, folder: Some(self.cache()), ..Schedules::default() },
             ..LoadOptions::default()
         }
     }

@@ -25,6 +25,8 @@ pub(crate) fn entry(n: i64, tokens: i64, tile: i64) -> Entry {
             max_abs: 1.25e-4,
             rel_rms: 3.5e-5,
             tolerance: 1e-3,
+            mean_abs: None,
+            max_ulp: None,
             inputs_seed: Some(7),
         }),
         timing: Some(Timing {
@@ -37,6 +39,7 @@ pub(crate) fn entry(n: i64, tokens: i64, tile: i64) -> Entry {
             floor_bytes: Some(500_000),
             floor_flops: Some(1_769_472),
             bound_ns: Some(4_000.0),
+            conditions: BTreeMap::new(),
         }),
         search: Search { effort: "quick".into(), candidates: 12, timed: 11, rejected: 1, complete: true },
         soft: BTreeMap::from([("os".to_owned(), "linux".to_owned())]),
@@ -46,6 +49,8 @@ pub(crate) fn entry(n: i64, tokens: i64, tile: i64) -> Entry {
             time: 1_700_000_000,
             host: "ab12".into(),
         },
+        cubins: Vec::new(),
+        pinned: false,
     }
 }
 

@@ -32,40 +32,37 @@ pub(crate) struct DoctorArgs {
 /// How a finding is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+pub(crate) enum Verdict {
+    /// As it should be.
     Ok,
+    /// Worth knowing.
     Note,
+    /// Jet works, but not as well as it could.
     Amiss,
 }
 
 /// One line of the report.
 #[derive(Clone, Debug, Serialize)]
-struct Finding {
+pub(crate) struct Finding {
     what: String,
-    verdict: Verdict,
+    pub(crate) verdict: Verdict,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
 }
 
 impl Finding {
-    fn new(what: &str, verdict: Verdict, found: impl Into<String>) -> Self {
+    pub(crate) fn new(what: &str, verdict: Verdict, found: impl Into<String>) -> Self {
         Self { what: what.to_owned(), verdict, found: found.into(), advice: None }
     }
 
-    fn advice(self, text: impl Into<String>) -> Self {
+    pub(crate) fn advice(self, text: impl Into<String>) -> Self {
         Self { advice: Some(text.into()), ..self }
     }
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
-    let mut findings = vec![Finding::new("jet", Verdict::Ok, env!("CARGO_PKG_VERSION"))];
-    for name in device::device_names() {
-        match device::open(&name, args.threads) {
-            Ok(device) => findings.extend(of_device(&*device)),
-            Err(e) => findings.push(Finding::new(&format!("device {name}"), Verdict::Note, e.to_string())),
-        }
-    }
+    let mut findings = machine(args.threads);
     findings.push(hub_folder());
     let amiss = findings.iter().any(|f| f.verdict == Verdict::Amiss);
     if args.json {
@@ -74,6 +71,18 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         output::print(&shown(&findings, amiss))?;
     }
     Ok(if amiss { ExitCode::from(DEGRADED) } else { ExitCode::SUCCESS })
+}
+
+/// jet itself, every device, and the schedules for each.
+pub(crate) fn machine(threads: usize) -> Vec<Finding> {
+    let mut findings = vec![Finding::new("jet", Verdict::Ok, env!("CARGO_PKG_VERSION"))];
+    for name in device::device_names() {
+        match device::open(&name, threads) {
+            Ok(device) => findings.extend(of_device(&*device)),
+            Err(e) => findings.push(Finding::new(&format!("device {name}"), Verdict::Note, e.to_string())),
+        }
+    }
+    findings
 }
 
 fn of_device(device: &dyn Device) -> Vec<Finding> {
@@ -172,7 +181,8 @@ fn hub_folder() -> Finding {
     }
 }
 
-fn shown(findings: &[Finding], amiss: bool) -> String {
+/// The findings as a table, and what they come to.
+pub(crate) fn shown(findings: &[Finding], amiss: bool) -> String {
     let mut table = Table::new(&["", "", ""]);
     for f in findings {
         let mark = match f.verdict {

@@ -2,10 +2,12 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser as _};
-use jet_cache::Mode;
+use jet_cache::{Mode, Pack};
 use jet_models::session::{LoadOptions, Schedules};
 use jet_numerics::DType;
 use jet_runtime::device::Precision;
+use std::path::Path;
+use std::sync::Arc;
 
 /// What a target can be, for every `--help` that takes one.
 pub(crate) const TARGET: &str = "A preset (`jet spec --list`), a `.rs` file with a jet_model! (`file.rs::Name`), a folder \
@@ -69,6 +71,15 @@ pub(crate) struct LoadArgs {
     /// Tuned schedules: `default` takes what is there, `frozen` makes a miss an error, `off` takes none.
     #[arg(long, default_value = "default", value_name = "MODE")]
     pub(crate) schedules: Mode,
+    /// A pack of tuned schedules below the local ones; may be given more than once, the most important first.
+    #[arg(long, value_name = "FILE", value_parser = pack_file)]
+    pub(crate) schedule_pack: Vec<Arc<Pack>>,
+}
+
+/// A pack file as an argument.
+pub(crate) fn pack_file(path: &str) -> Result<Arc<Pack>, String> {
+    let pack = Pack::load(Path::new(path)).map_err(|e| e.to_string())?;
+    pack.map(Arc::new).ok_or_else(|| "there is no such file".to_owned())
 }
 
 impl LoadArgs {
@@ -79,7 +90,11 @@ impl LoadArgs {
             threads: self.device.threads,
             precision: self.device.precision,
             context: self.context,
-            schedules: Schedules { mode: self.schedules, folder: None },
+            schedules: Schedules {
+                mode: self.schedules,
+                packs: self.schedule_pack.clone(),
+                ..Schedules::default()
+            },
             random: self.random.random,
             random_format: self.random.random_format,
             ..LoadOptions::default()

@@ -1,5 +1,15 @@
 //! The subcommands of `jet-tune`.
 
 mod bars;
+pub(crate) mod coverage;
+pub(crate) mod diff;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod export;
+pub(crate) mod gc;
+pub(crate) mod import;
+pub(crate) mod merge;
+pub(crate) mod pin;
 pub(crate) mod run;
 pub(crate) mod show;
+mod source;

@@ -3,7 +3,20 @@
 use crate::model::{Home, done};
 
 const JET: [&str; 8] = ["run", "chat", "spec", "plan", "check", "bench", "doctor", "completions"];
-const TUNE: [&str; 3] = ["run", "show", "completions"];
+const TUNE: [&str; 12] = [
+    "run",
+    "coverage",
+    "show",
+    "explain",
+    "diff",
+    "merge",
+    "export",
+    "import",
+    "pin",
+    "gc",
+    "doctor",
+    "completions",
+];
 
 #[test]
 fn every_command_explains_itself() {
@@ -17,6 +30,10 @@ fn every_command_explains_itself() {
     for command in TUNE {
         let help = done(home.tune(&[command, "--help"])).ok().out;
         assert!(help.contains("Usage: jet-tune "), "{help}");
+        // What a script needs, in every help text of a command that has results.
+        let explained =
+            help.contains("Examples:") && help.contains("Exit codes: 0 ") && help.contains("--json");
+        assert!(explained || command == "completions", "{help}");
     }
     for word in ["Exit codes: 0 ok, 1 failure, 2 usage, 3 degraded", "JET_CACHE_DIR", "JET_LOG", "NO_COLOR"] {
         assert!(all.contains(word), "{word}");

@@ -7,5 +7,6 @@ mod interrupts;
 mod model;
 mod run;
 mod spec;
+mod store;
 mod targets;
 mod tune;

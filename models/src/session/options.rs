@@ -1,9 +1,10 @@
 //! What a session is loaded with.
 
-use jet_cache::{Mode, ScheduleCache, folders};
+use jet_cache::{Mode, Pack, ScheduleCache, folders};
 use jet_numerics::DType;
 use jet_runtime::device::Precision;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Context of a session where none is asked for, in tokens; less for a model meant for less.
 pub const DEFAULT_CONTEXT: usize = 4096;
@@ -68,16 +69,39 @@ pub struct Schedules {
     pub mode: Mode,
     /// The folder of the local schedules; `None` is jet's own (`JET_CACHE_DIR`, else the user's cache folder).
     pub folder: Option<PathBuf>,
+    /// Packs that the program ships with, the most important first. What was tuned on this machine goes before them.
+    pub packs: Vec<Arc<Pack>>,
+    /// Look at the packs only, and at no folder: every machine with the same program then uses the same schedules.
+    pub packs_only: bool,
 }
 
 impl Schedules {
     /// Defaults everywhere.
     pub fn off() -> Self {
-        Self { mode: Mode::Off, folder: None }
+        Self { mode: Mode::Off, ..Self::default() }
+    }
+
+    /// The schedules of this pack and no others: a task that it lacks stops the loading with an error that names it.
+    pub fn frozen(pack: Arc<Pack>) -> Self {
+        Self { mode: Mode::Frozen, folder: None, packs: vec![pack], packs_only: true }
+    }
+
+    /// This pack below what is there already.
+    #[must_use]
+    pub fn over(mut self, pack: Arc<Pack>) -> Self {
+        self.packs.push(pack);
+        self
     }
 
     /// Opens the cache for reading. It cannot fail: what cannot be read is an empty layer with a notice.
     pub fn open(&self) -> ScheduleCache {
+        self.packs.iter().fold(self.local(), |cache, pack| cache.over(Arc::clone(pack)))
+    }
+
+    fn local(&self) -> ScheduleCache {
+        if self.packs_only {
+            return ScheduleCache::empty(self.mode);
+        }
         match self.folder.clone().map_or_else(folders::schedules_folder, Ok) {
             Ok(folder) => ScheduleCache::open(&folder, self.mode),
             Err(e) => {

@@ -1,0 +1,128 @@
+//! `jet-tune export PACK`: the local store as one file to ship.
+
+use crate::common::output;
+use anyhow::{Result, anyhow};
+use clap::Args;
+use jet_cache::folders::{Layout, schedules_folder};
+use jet_cache::{Contents, CubinStore, Manifest, Overlay, Pack, names};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Write the stored schedules as a pack: one read-only file that programs load or embed.
+///
+/// Without `--all` the store is not locked, so this works beside a running tuner.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  jet-tune export model.jetpack
+  jet-tune export small.jetpack --no-cubins --only 'on cuda'
+  jet-tune export backup.jetpack --all
+
+Exit codes: 0 ok, 1 nothing to export, or it cannot be read or written, 2 usage, 3 a kernel that an entry names is missing.")]
+pub(crate) struct ExportArgs {
+    /// The file to write.
+    pack: PathBuf,
+    /// Leave the compiled kernels out: they are compiled where the pack is used.
+    #[arg(long)]
+    no_cubins: bool,
+    /// Take the side records and the failed candidates along, for a backup or for other tuners.
+    #[arg(long)]
+    all: bool,
+    /// Only tasks whose short id begins so, or whose label contains this.
+    #[arg(long, value_name = "TASK")]
+    only: Option<String>,
+    /// A note for whoever reads the pack.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    note: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Exported {
+    pack: String,
+    digest: String,
+    bytes: usize,
+    entries: usize,
+    trials: usize,
+    failures: usize,
+    cubins: usize,
+    missing_cubins: Vec<jet_cache::Digest>,
+    devices: Vec<String>,
+}
+
+pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
+    let folder = schedules_folder()?;
+    let mut all = if args.all {
+        let mut overlay = Overlay::open(&folder, env!("CARGO_PKG_VERSION"))?;
+        let contents = overlay.contents();
+        overlay.notices().iter().for_each(|notice| output::complain(&format!("note: {notice}")));
+        contents
+    } else {
+        let snapshot = Pack::load(&Layout::of(&folder).snapshot)?;
+        snapshot.map_or_else(|| Ok(Contents::default()), |pack| Contents::of_pack(&pack))?
+    };
+    if let Some(wanted) = &args.only {
+        all.entries.retain(|_, entry| names::is_named(entry, wanted));
+        let kept = &all.entries;
+        all.trials.retain(|_, trials| kept.contains_key(trials.key.store_key()));
+    }
+    if all.entries.is_empty() {
+        return Err(anyhow!(
+            "there is nothing to export in {}; tune a model: jet-tune run TARGET",
+            folder.display()
+        ));
+    }
+    let missing = if args.no_cubins { Vec::new() } else { add_cubins(&mut all, &Layout::of(&folder))? };
+    if args.no_cubins {
+        all.cubins.clear();
+    }
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let manifest = Manifest::describe(all.entries.values(), env!("CARGO_PKG_VERSION"), created);
+    let manifest = Manifest { note: args.note.clone(), ..manifest };
+    let bytes = all.encode(&manifest)?;
+    jet_cache::files::write_atomically(&args.pack, &bytes)?;
+    let exported = Exported {
+        pack: args.pack.display().to_string(),
+        bytes: bytes.len(),
+        digest: Pack::from_bytes(bytes, "the pack")?.digest().to_string(),
+        entries: all.entries.len(),
+        trials: all.trials.len(),
+        failures: all.failures.len(),
+        cubins: all.cubins.len(),
+        missing_cubins: missing,
+        devices: manifest.devices,
+    };
+    match args.json {
+        true => output::json(&exported)?,
+        false => output::print(&shown(&exported))?,
+    }
+    let degraded = !exported.missing_cubins.is_empty();
+    Ok(if degraded { ExitCode::from(crate::common::exit::DEGRADED) } else { ExitCode::SUCCESS })
+}
+
+/// Adds the kernels that the entries name, and lists those that are missing.
+fn add_cubins(all: &mut Contents, layout: &Layout) -> Result<Vec<jet_cache::Digest>> {
+    let store = CubinStore::at(&layout.cubins);
+    for digest in all.bind_cubins() {
+        if let Some(bytes) = store.get(&digest)? {
+            all.cubins.insert(digest, bytes);
+        }
+    }
+    Ok(all.bind_cubins())
+}
+
+fn shown(e: &Exported) -> String {
+    let mut out = format!("{}: {} entries, {} kernels, {} bytes\n", e.pack, e.entries, e.cubins, e.bytes);
+    if e.trials + e.failures > 0 {
+        out += &format!("{} side records, {} failed candidates\n", e.trials, e.failures);
+    }
+    e.devices.iter().for_each(|device| out += &format!("for {device}\n"));
+    let missing = e.missing_cubins.iter();
+    missing.for_each(|digest| {
+        out += &format!("missing kernel {digest}: it is compiled where the pack is used\n")
+    });
+    out + &format!("digest {}\n", e.digest)
+}
