@@ -270,6 +270,8 @@ impl<'a> Pass<'a> {
             _ if past.init && (now.proxy == Proxy::Async || now.cta != past.cta) => {
                 (Class::MbarrierInitFence, [Which::Fenced, Which::Init])
             }
+            // Operations of an mbarrier, one of them by a copy: only its initialisation needs a fence.
+            Proxy::Async if past.kind == Kind::Atomic && now.kind == Kind::Atomic => return true,
             Proxy::Async if past.kind.writes() => (Class::MissingProxyFence, [Which::Fenced; 2]),
             Proxy::Async if self.strict && now.kind.writes() => {
                 (Class::MissingProxyFenceAfterRead, [Which::Fenced; 2])
