@@ -261,11 +261,6 @@ impl<'a> Pass<'a> {
         if past.proxy != Proxy::Generic {
             return true;
         }
-        // Operations on an mbarrier's object, by threads and by copies, need no fence among themselves: only its
-        // initialisation does.
-        if !past.init && past.kind == Kind::Atomic && now.kind == Kind::Atomic {
-            return true;
-        }
         let (class, which) = match now.proxy {
             _ if past.init && (now.proxy == Proxy::Async || now.cta != past.cta) => {
                 (Class::MbarrierInitFence, [Which::Fenced, Which::Init])
