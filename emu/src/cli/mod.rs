@@ -1,0 +1,1 @@
+//! The command `jet-emu`: arguments, tensors in and out.

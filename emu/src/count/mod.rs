@@ -1,0 +1,1 @@
+//! Counters: what a profiler would say of a launch.

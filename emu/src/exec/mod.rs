@@ -1,0 +1,1 @@
+//! The machine: grids, clusters, CTAs, warps, memory, asynchronous operations.

@@ -1,0 +1,1 @@
+//! Shadow memory: which bytes are defined, and who touched them last (data races).

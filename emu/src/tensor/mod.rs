@@ -1,0 +1,1 @@
+//! Tensor cores and tensor copies: fragments, accumulation, descriptors, swizzles, tensor maps.
