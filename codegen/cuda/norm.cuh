@@ -36,7 +36,7 @@ __device__ inline void team_store(T* to, const Group& x) {
 
 //@ team_norm
 // Norms the group in place. All threads of the CTA call it.
-__device__ inline void team_norm(Group& x, const Group& weight, float eps) {
+__device__ inline void team_norm(Group& x, const float* weight, float eps) {
     float squares = 0.0f;
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) {
@@ -45,10 +45,12 @@ __device__ inline void team_norm(Group& x, const Group& weight, float eps) {
     }
     squares = team_sum<kTeam, kThreads>(squares);
     const float factor = 1.0f / sqrtf(squares / kGroup + eps);
+    Group scale;
+    team_load(scale, weight);
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) {
 #pragma unroll
-        for (int i = 0; i < kVec; ++i) x.at[v][i] = x.at[v][i] * factor * weight.at[v][i];
+        for (int i = 0; i < kVec; ++i) x.at[v][i] = x.at[v][i] * factor * scale.at[v][i];
     }
 }
 
@@ -77,15 +79,14 @@ struct Place {
     }
 };
 
-//@ norm
+//@ norm_rows
 // Rows, or heads of rows in place.
 extern "C" __global__ void __launch_bounds__(kThreads)
-norm(const XType* x, int x_stride, const float* weight, OutType* out, int out_stride, int rows, float eps) {
+norm_rows(const XType* x, int x_stride, const float* weight, OutType* out, int out_stride, int rows, float eps) {
     const Place place(rows);
-    Group values, scale;
+    Group values;
     team_load(values, x + place.row * x_stride + place.col, place.there);
-    team_load(scale, weight + place.weight_col);
-    team_norm(values, scale, eps);
+    team_norm(values, weight + place.weight_col, eps);
     if (place.there) team_store(out + place.row * out_stride + place.col, values);
 }
 
@@ -95,18 +96,17 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 norm_add(const XType* x, int x_stride, ResidualType* residual, int residual_stride, const float* weight, OutType* out,
          int out_stride, int rows, float eps) {
     const Place place(rows);
-    Group values, sum, scale;
+    Group values, sum;
     ResidualType* stream = residual + place.row * residual_stride + place.col;
     team_load(sum, stream, place.there);
     team_load(values, x + place.row * x_stride + place.col, place.there);
-    team_load(scale, weight + place.weight_col);
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) {
 #pragma unroll
         for (int i = 0; i < kVec; ++i) values.at[v][i] += sum.at[v][i];
     }
     if (place.there) team_store(stream, values);
-    team_norm(values, scale, eps);
+    team_norm(values, weight + place.weight_col, eps);
     if (place.there) team_store(out + place.row * out_stride + place.col, values);
 }
 
@@ -116,12 +116,11 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 norm_gated(const XType* x, int x_stride, const ZType* z, int z_stride, const float* weight, OutType* out,
            int out_stride, int rows, float eps) {
     const Place place(rows);
-    Group values, gate, scale;
+    Group values, gate;
     team_load(values, x + place.row * x_stride + place.col, place.there);
     team_load(gate, z + place.row * z_stride + place.col, place.there);
-    team_load(scale, weight + place.weight_col);
     if constexpr (kGateFirst) team_gate(values, gate);
-    team_norm(values, scale, eps);
+    team_norm(values, weight + place.weight_col, eps);
     if constexpr (!kGateFirst) team_gate(values, gate);
     if (place.there) team_store(out + place.row * out_stride + place.col, values);
 }

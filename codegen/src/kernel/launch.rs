@@ -245,13 +245,14 @@ impl fmt::Display for BadSignature {
 
 /// The parameters of `entry` in `text`, as a device binds them.
 pub fn signature(text: &str, entry: &str) -> Result<Vec<Arg>, BadSignature> {
-    let open = format!(" {entry}(");
+    let open = format!("{entry}(");
     // A launch bound is the only thing with brackets that may stand in front.
     let start = text
         .match_indices(&open)
         .find(|(at, _)| {
             let before = &text[..*at];
-            before.rfind("__global__").is_some_and(|g| !before[g..].contains(['{', ';']))
+            let whole = before.ends_with(|c: char| c.is_whitespace());
+            whole && before.rfind("__global__").is_some_and(|g| !before[g..].contains(['{', ';']))
         })
         .ok_or_else(|| BadSignature(format!("there is no kernel `{entry}`")))?
         .0

@@ -86,7 +86,7 @@ impl Kernel for NormKernel {
         let teams: &[(usize, usize)] = match group {
             0..=64 => &[(128, 8), (128, 16), (128, 32)],
             65..=512 => &[(128, 32)],
-            513..=2048 => &[(128, 32), (128, 128)],
+            513..=2048 => &[(128, 128), (128, 32)],
             _ => &[(128, 128), (256, 256)],
         };
         let vecs = [vec, 4, 2, 1].into_iter().filter(|v| *v <= vec);
@@ -114,8 +114,8 @@ impl Form for Registers {
 
     fn budget(&self, p: &Problem, values: &Values, _arch: &Arch) -> Budget {
         let s = schedule(values).unwrap_or_default();
-        // The values, their weights and, with a gate, the gate's.
-        let copies = 2 + p.dim("gate_first") + p.dim("gate_last") + p.dim("residual");
+        // The values and, with a gate or a residual, its values; the weights pass by.
+        let copies = 1 + p.dim("gate_first") + p.dim("gate_last") + p.dim("residual");
         Budget {
             threads: s.threads as u32,
             registers: (copies * held(s, p) + 24).min(128) as u32,
@@ -136,7 +136,7 @@ impl Form for Registers {
             "norm_add"
         } else {
             w.types(&formats, &["x", "out"]);
-            "norm"
+            "norm_rows"
         };
         let groups = Extent::fixed(p.dim("width") / p.dim("group"));
         let rows = Extent::pieces(Size::Rows, s.threads / s.team);
