@@ -22,6 +22,7 @@ pub mod arch;
 pub mod emit;
 pub mod fuse;
 pub mod kernel;
+pub mod launch;
 mod lower;
 pub mod memory;
 #[cfg(feature = "nvrtc")]
