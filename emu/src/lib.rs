@@ -18,3 +18,8 @@ pub mod num;
 pub mod ptx;
 pub mod shadow;
 pub mod tensor;
+
+pub use exec::{
+    Accumulation, Arg, BufferId, Checks, Emulator, EmulatorOptions, Finding, FindingKind, LaunchConfig,
+    LaunchError, LoadError, ModuleId, Report, Severity,
+};

@@ -13,10 +13,12 @@ pub struct Module {
     pub target: Vec<String>,
     /// `.address_size`, 64 where absent.
     pub address_size: u32,
-    /// Variables of module scope, and then those declared in function bodies (`.shared`, `.local`, `.global`, …, and
-    /// the `.param` declared at call sites); a [`SymbolId`] is an index of this list.
+    /// Variables in the order of the text: those of module scope, parameters of functions, and those declared in bodies
+    /// (`.shared`, `.local`, `.global`, …, and the `.param` declared at call sites); a [`SymbolId`] is an index of this
+    /// list, and [`Variable::function`] tells whose they are.
     pub variables: Vec<Variable>,
-    /// All functions, entries and device functions, declared or defined; one entry a name.
+    /// All functions, entries and device functions, declared or defined; one entry a name. Where one is an `.alias`, what
+    /// calls or names it does so to the function that it stands for.
     pub functions: Vec<Function>,
     /// `.file` index and name.
     pub files: Vec<(u32, String)>,
@@ -270,7 +272,8 @@ pub enum Operand {
     Function(FunctionId),
     /// `[base + offset]`.
     Address(AddressBase, i64),
-    /// `[a, b]`, the address of a tensor copy: the map, then what follows (coordinates as a vector).
+    /// `[a, b]`, the address of a tensor copy: the map as an [`Operand::Address`], then what follows (coordinates as a
+    /// vector).
     AddressList(Vec<Operand>),
     /// `{a, b, c}`.
     Vector(Vec<Operand>),

@@ -1,0 +1,3 @@
+//! 16-bit integers.
+
+super::width::integers!(u16, i16, u32, i32);
