@@ -11,8 +11,8 @@ mod case;
 mod compile;
 mod dice;
 mod golden;
-//mod parity;
-//mod rig;
+mod parity;
+mod rig;
 
 mod elementwise;
 mod gemm;
