@@ -73,10 +73,16 @@ const AMPERE: Abilities =
     Abilities { fp8_mma: false, tma: false, wgmma: false, setmaxnreg: false, tcgen05: false, fp4_mma: false };
 const HOPPER: Abilities = Abilities { tma: true, wgmma: true, setmaxnreg: true, ..AMPERE };
 const BLACKWELL: Abilities = Abilities { wgmma: false, tcgen05: true, ..HOPPER };
-const CONSUMER_BLACKWELL: Abilities =
-    Abilities { fp8_mma: true, tcgen05: false, fp4_mma: true, ..BLACKWELL };
+const CONSUMER_BLACKWELL: Abilities = Abilities { fp8_mma: true, tcgen05: false, fp4_mma: true, ..BLACKWELL };
 
-const fn row(name: &'static str, sm: u32, smem: [u32; 2], resident: [u32; 2], can: Abilities, peaks: Peaks) -> Arch {
+const fn row(
+    name: &'static str,
+    sm: u32,
+    smem: [u32; 2],
+    resident: [u32; 2],
+    can: Abilities,
+    peaks: Peaks,
+) -> Arch {
     Arch {
         name,
         sm,
@@ -92,7 +98,15 @@ const fn row(name: &'static str, sm: u32, smem: [u32; 2], resident: [u32; 2], ca
 
 const fn peaks(device: &'static str, sms: u32, gbs: f64, tflops: [f64; 3], l2_mib: u64) -> Peaks {
     let [bf16, fp8, f32] = tflops;
-    Peaks { device, sms, bandwidth: gbs * 1e9, bf16: bf16 * 1e12, fp8: fp8 * 1e12, f32: f32 * 1e12, l2: l2_mib << 20 }
+    Peaks {
+        device,
+        sms,
+        bandwidth: gbs * 1e9,
+        bf16: bf16 * 1e12,
+        fp8: fp8 * 1e12,
+        f32: f32 * 1e12,
+        l2: l2_mib << 20,
+    }
 }
 
 /// All of them, oldest first. Where an architecture has no fp8 rate of its own, its bf16 rate stands there.

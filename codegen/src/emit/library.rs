@@ -86,7 +86,10 @@ pub fn reached<'a>(items: &'a [Item], roots: &[&str]) -> Vec<&'a Item> {
 pub fn identifiers(text: &str) -> Vec<&str> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let code = |line: &'_ str| line.find("//").unwrap_or(line.len());
-    text.lines().flat_map(|l| l[..code(l)].split(move |c: char| !is_word(c))).filter(|w| !w.is_empty()).collect()
+    text.lines()
+        .flat_map(|l| l[..code(l)].split(move |c: char| !is_word(c)))
+        .filter(|w| !w.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

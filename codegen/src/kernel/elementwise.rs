@@ -34,12 +34,7 @@ pub struct Function {
     flops: u64,
 }
 
-const fn function(
-    name: &'static str,
-    roles: &'static [&'static str],
-    reads: usize,
-    flops: u64,
-) -> Function {
+const fn function(name: &'static str, roles: &'static [&'static str], reads: usize, flops: u64) -> Function {
     Function { name, roles, reads, flops }
 }
 

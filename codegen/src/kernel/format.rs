@@ -87,7 +87,8 @@ impl Formats {
         let default = elem(words.next().ok_or_else(|| wrong("it is empty"))?)?;
         let mut exceptions = Vec::new();
         for word in words {
-            let (role, name) = word.split_once('=').ok_or_else(|| wrong(&format!("`{word}` lacks a role")))?;
+            let (role, name) =
+                word.split_once('=').ok_or_else(|| wrong(&format!("`{word}` lacks a role")))?;
             exceptions.push((role.to_owned(), elem(name)?));
         }
         Ok(Self { default, exceptions })

@@ -257,8 +257,14 @@ pub fn signature(text: &str, entry: &str) -> Result<Vec<Arg>, BadSignature> {
         .ok_or_else(|| BadSignature(format!("there is no kernel `{entry}`")))?
         .0
         + open.len();
-    let end = start + text[start..].find(')').ok_or_else(|| BadSignature(format!("`{entry}` is not closed")))?;
-    text[start..end].split(',').map(str::trim).filter(|p| !p.is_empty()).map(|p| parameter(entry, p)).collect()
+    let end =
+        start + text[start..].find(')').ok_or_else(|| BadSignature(format!("`{entry}` is not closed")))?;
+    text[start..end]
+        .split(',')
+        .map(str::trim)
+        .filter(|p| !p.is_empty())
+        .map(|p| parameter(entry, p))
+        .collect()
 }
 
 fn parameter(entry: &str, text: &str) -> Result<Arg, BadSignature> {

@@ -48,7 +48,11 @@ impl Budget {
     /// Whether one CTA fits on an SM at all.
     pub fn fits(&self, arch: &Arch) -> Result<(), Illegal> {
         let limit = |what: &str, found: u32, most: u32| {
-            if found <= most { Ok(()) } else { Err(Illegal(format!("{found} {what}, and {arch} has {most}"))) }
+            if found <= most {
+                Ok(())
+            } else {
+                Err(Illegal(format!("{found} {what}, and {arch} has {most}")))
+            }
         };
         limit("threads in a CTA", self.threads, 1024)?;
         limit("bytes of shared memory", self.smem, arch.smem_per_cta)?;
@@ -121,7 +125,9 @@ pub trait Kernel: Sync {
         self.serves(problem)?;
         let form = self.form(values)?;
         form.legal(problem, values, arch).map_err(|why| Illegal(format!("form {}: {why}", form.name())))?;
-        form.budget(problem, values, arch).fits(arch).map_err(|why| Illegal(format!("form {}: {why}", form.name())))
+        form.budget(problem, values, arch)
+            .fits(arch)
+            .map_err(|why| Illegal(format!("form {}: {why}", form.name())))
     }
 
     /// What runs when nothing was tuned, or why nothing can run.

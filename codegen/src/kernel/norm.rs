@@ -5,9 +5,7 @@
 //! and group of every operand is aligned); and the flags `shared` (one weight for all groups), `residual` (add first),
 //! `gate_first`, `gate_last`. Roles: `x`, `z`, `residual`, `out`; the weight is f32.
 
-use super::{
-    Budget, Entry, Extent, Floor, Form, Formats, Kernel, Size, Source, require, require_sizes,
-};
+use super::{Budget, Entry, Extent, Floor, Form, Formats, Kernel, Size, Source, require, require_sizes};
 use crate::arch::Arch;
 use crate::emit::Writer;
 use crate::schedule::{Illegal, Param, Problem, Schedule, Values};
@@ -90,9 +88,11 @@ impl Kernel for NormKernel {
             _ => &[(128, 128), (256, 256)],
         };
         let vecs = [vec, 4, 2, 1].into_iter().filter(|v| *v <= vec);
-        vecs.flat_map(|vec| teams.iter().map(move |(threads, team)| Norm { threads: *threads, team: *team, vec }))
-            .map(|s| s.values())
-            .collect()
+        vecs.flat_map(|vec| {
+            teams.iter().map(move |(threads, team)| Norm { threads: *threads, team: *team, vec })
+        })
+        .map(|s| s.values())
+        .collect()
     }
 }
 
@@ -107,7 +107,12 @@ impl Form for Registers {
             format!("a team of {} is neither a part of a warp nor the CTA of {}", s.team, s.threads)
         })?;
         require(p.dim("align").is_multiple_of(s.vec) && p.dim("group").is_multiple_of(s.vec), || {
-            format!("accesses of {} values, aligned to {} in groups of {}", s.vec, p.dim("align"), p.dim("group"))
+            format!(
+                "accesses of {} values, aligned to {} in groups of {}",
+                s.vec,
+                p.dim("align"),
+                p.dim("group")
+            )
         })?;
         require(held(s, p) <= HELD, || format!("{} values of a group in one thread", held(s, p)))
     }
@@ -125,7 +130,8 @@ impl Form for Registers {
 
     fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {
         let (s, formats) = (schedule(values).unwrap_or_default(), formats(p));
-        let mut w = Writer::new(p, self.name(), values, arch, &[("norm", include_str!("../../cuda/norm.cuh"))]);
+        let mut w =
+            Writer::new(p, self.name(), values, arch, &[("norm", include_str!("../../cuda/norm.cuh"))]);
         w.sizes(p, &["group"]).flag("shared_weight", p.dim("shared") > 0);
         let gated = p.dim("gate_first") + p.dim("gate_last") > 0;
         let entry = if gated {

@@ -273,7 +273,12 @@ impl fmt::Display for Plan {
                     When::Steps => "  (one token each)".to_owned(),
                     When::RowsAtMost(n) => format!("  (up to {n} rows)"),
                 };
-                writeln!(f, "{i:>4}  layer {layer:>3}  {:<14} {}{when}", self.op(step).name(), choice.call.problem)?;
+                writeln!(
+                    f,
+                    "{i:>4}  layer {layer:>3}  {:<14} {}{when}",
+                    self.op(step).name(),
+                    choice.call.problem
+                )?;
             }
         }
         Ok(())
@@ -298,7 +303,8 @@ mod tests {
             pattern: "--".into(),
             naming: Naming::NemotronH,
             precisions: vec![].into(),
-            bindings: vec![Binding { symbol: '-', block: Block::Mlp(Mlp { hidden: 36, act, bias: true }) }].into(),
+            bindings: vec![Binding { symbol: '-', block: Block::Mlp(Mlp { hidden: 36, act, bias: true }) }]
+                .into(),
         }
     }
 

@@ -92,7 +92,9 @@ fn stored(program: &Program, buf: BufId, numbers: Numbers) -> Elem {
     let summed = program.steps.iter().any(|s| sums(&s.op).iter().any(of));
     let mut users = program.steps.iter().filter(|s| touched(&s.op)).peekable();
     let only_floats = users.peek().is_some()
-        && users.all(|s| s.op.reads().iter().chain(&s.op.writes()).filter(|v| of(v)).all(|v| floats(&s.op).contains(v)));
+        && users.all(|s| {
+            s.op.reads().iter().chain(&s.op.writes()).filter(|v| of(v)).all(|v| floats(&s.op).contains(v))
+        });
     if b.input || b.output || summed || only_floats { Elem::F32 } else { numbers.elem() }
 }
 
@@ -129,7 +131,8 @@ impl Pass {
         }
         // What is written in its own place makes older copies of it stale.
         let in_place = op.writes();
-        self.moved.retain(|m| m.newer && in_place.contains(&m.to) || !writes.iter().any(|w| w.overlaps(m.from)));
+        self.moved
+            .retain(|m| m.newer && in_place.contains(&m.to) || !writes.iter().any(|w| w.overlaps(m.from)));
         self.out.steps.push(Step { op, layer: step.layer });
     }
 

@@ -79,12 +79,21 @@ impl Api {
 
     /// A program of `source`.
     pub(super) fn program(&self, source: &str) -> Result<Program<'_>, NvrtcError> {
-        let text = CString::new(source)
-            .map_err(|_| NvrtcError::Call { call: "nvrtcCreateProgram", reason: "the source has a zero byte".into() })?;
+        let text = CString::new(source).map_err(|_| NvrtcError::Call {
+            call: "nvrtcCreateProgram",
+            reason: "the source has a zero byte".into(),
+        })?;
         let mut handle = null_mut();
         // SAFETY: two strings that end in zero, no headers; the handle is written on success.
         let status = unsafe {
-            (self.create)(&mut handle, text.as_ptr(), c"kernel.cu".as_ptr(), 0, std::ptr::null(), std::ptr::null())
+            (self.create)(
+                &mut handle,
+                text.as_ptr(),
+                c"kernel.cu".as_ptr(),
+                0,
+                std::ptr::null(),
+                std::ptr::null(),
+            )
         };
         self.check("nvrtcCreateProgram", status)?;
         Ok(Program { api: self, handle })
@@ -100,8 +109,10 @@ pub(super) struct Program<'a> {
 impl Program<'_> {
     /// Compiles; false where the source is wrong, which the log explains.
     pub(super) fn compile(&self, options: &[String]) -> Result<bool, NvrtcError> {
-        let owned: Vec<CString> =
-            options.iter().map(|o| CString::new(o.as_str()).expect("options are our own, without zero bytes")).collect();
+        let owned: Vec<CString> = options
+            .iter()
+            .map(|o| CString::new(o.as_str()).expect("options are our own, without zero bytes"))
+            .collect();
         let pointers: Vec<*const c_char> = owned.iter().map(|o| o.as_ptr()).collect();
         // SAFETY: a living handle and as many strings as are announced.
         let status = unsafe { (self.api.compile)(self.handle, pointers.len() as c_int, pointers.as_ptr()) };

@@ -79,7 +79,8 @@ fn places() -> Vec<(String, Option<PathBuf>)> {
     let variable = |name: &str| env::var_os(name).map(PathBuf::from);
     let executable = env::current_exe().ok();
     let beside = executable.as_deref().and_then(Path::parent).map(Path::to_path_buf);
-    let mut places = vec![(VARIABLE.to_owned(), variable(VARIABLE)), ("next to the executable".to_owned(), beside)];
+    let mut places =
+        vec![(VARIABLE.to_owned(), variable(VARIABLE)), ("next to the executable".to_owned(), beside)];
     let toolchains = executable.iter().flat_map(|e| toolchains(e));
     places.extend(toolchains.map(|p| ("the checkout's toolchain".to_owned(), Some(p))));
     for name in ["CUDA_HOME", "CUDA_PATH"] {
@@ -100,8 +101,10 @@ fn toolchains(executable: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for folder in executable.ancestors().skip(1) {
         let entries = std::fs::read_dir(folder.join("toolchain")).into_iter().flatten().flatten();
-        let mut here: Vec<PathBuf> =
-            entries.filter(|e| e.file_name().to_string_lossy().starts_with("nvrtc-")).map(|e| e.path()).collect();
+        let mut here: Vec<PathBuf> = entries
+            .filter(|e| e.file_name().to_string_lossy().starts_with("nvrtc-"))
+            .map(|e| e.path())
+            .collect();
         here.sort();
         all.extend(here.into_iter().rev());
     }
@@ -119,8 +122,10 @@ fn python_folders() -> Vec<PathBuf> {
     let mut all = Vec::new();
     for root in roots {
         let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-        let mut pythons: Vec<PathBuf> =
-            entries.filter(|e| e.file_name().to_string_lossy().starts_with("python3")).map(|e| e.path()).collect();
+        let mut pythons: Vec<PathBuf> = entries
+            .filter(|e| e.file_name().to_string_lossy().starts_with("python3"))
+            .map(|e| e.path())
+            .collect();
         pythons.sort();
         for python in pythons {
             for packages in ["site-packages", "dist-packages"] {

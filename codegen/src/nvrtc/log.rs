@@ -93,7 +93,8 @@ ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions
     #[test]
     fn each_entry_has_its_numbers() {
         let all = resources(LOG);
-        let first = Resources { registers: 168, stack: 16, spill_stores: 8, spill_loads: 12, static_smem: 1024 };
+        let first =
+            Resources { registers: 168, stack: 16, spill_stores: 8, spill_loads: 12, static_smem: 1024 };
         assert_eq!(all[0], ("gemm_mma".to_owned(), first));
         assert!(first.spills());
         assert_eq!(all[1], ("combine".to_owned(), Resources { registers: 24, ..Resources::default() }));

@@ -126,7 +126,9 @@ impl Nvrtc {
         ];
         match output {
             // A virtual target stops before the assembler.
-            Output::Ptx => options[0] = format!("--gpu-architecture={}", arch.name.replace("sm_", "compute_")),
+            Output::Ptx => {
+                options[0] = format!("--gpu-architecture={}", arch.name.replace("sm_", "compute_"))
+            }
             Output::Cubin => options.push("--ptxas-options=-v".to_owned()),
         }
         options

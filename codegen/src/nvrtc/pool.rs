@@ -53,8 +53,10 @@ fn run(
     store: Option<&CubinStore>,
     work: impl Fn(&Job, Option<&CubinStore>) -> Result<Compiled, NvrtcError> + Copy + Send + 'static,
 ) -> Vec<Result<Compiled, NvrtcError>> {
-    let threads = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
-    let queue: Arc<Mutex<VecDeque<(usize, Job)>>> = Arc::new(Mutex::new(jobs.iter().cloned().enumerate().collect()));
+    let threads =
+        if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
+    let queue: Arc<Mutex<VecDeque<(usize, Job)>>> =
+        Arc::new(Mutex::new(jobs.iter().cloned().enumerate().collect()));
     let (send, events) = mpsc::channel();
     let spawn = || {
         let (queue, send, store) = (Arc::clone(&queue), send.clone(), store.cloned());
@@ -63,7 +65,8 @@ fn run(
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some((i, job)) = next else { break };
                 // A receiver that is gone has given this job up.
-                if send.send(Event::Began(i)).is_err() || send.send(Event::Done(i, work(&job, store.as_ref()))).is_err()
+                if send.send(Event::Began(i)).is_err()
+                    || send.send(Event::Done(i, work(&job, store.as_ref()))).is_err()
                 {
                     break;
                 }

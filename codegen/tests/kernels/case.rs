@@ -87,7 +87,13 @@ pub struct Operand {
 
 impl Operand {
     /// Random values between -1 and 1, rounded to `elem`, with rows further apart than they are long.
-    pub fn random(dice: &mut Dice, role: &'static str, elem: Elem, (rows, cols): (usize, usize), align: usize) -> Self {
+    pub fn random(
+        dice: &mut Dice,
+        role: &'static str,
+        elem: Elem,
+        (rows, cols): (usize, usize),
+        align: usize,
+    ) -> Self {
         let values = (0..rows * cols).map(|_| round(elem, dice.unit())).collect();
         let gap = dice.below(3) * align;
         Self {
@@ -103,7 +109,13 @@ impl Operand {
     }
 
     /// The same place without values.
-    pub fn unwritten(dice: &mut Dice, role: &'static str, elem: Elem, shape: (usize, usize), align: usize) -> Self {
+    pub fn unwritten(
+        dice: &mut Dice,
+        role: &'static str,
+        elem: Elem,
+        shape: (usize, usize),
+        align: usize,
+    ) -> Self {
         Self { content: Content::Unwritten, ..Self::random(dice, role, elem, shape, align) }
     }
 

@@ -37,7 +37,8 @@ fn sampled_schedules_compile_for_every_architecture() {
                 Err(why) => assert!(why.0.contains(arch.name), "{why}"),
             }
             for _ in 0..per_arch {
-                let problem = if dice.flip() { dice.of(&goldens).1 } else { family.random(&mut dice).problem };
+                let problem =
+                    if dice.flip() { dice.of(&goldens).1 } else { family.random(&mut dice).problem };
                 let legal = kernel.candidates(&problem, arch);
                 if !legal.is_empty() {
                     let values = dice.of(&legal);
@@ -52,7 +53,9 @@ fn sampled_schedules_compile_for_every_architecture() {
         assert!(!compiled.cubin.is_empty(), "{}", sample.what);
         assert!(compiled.notices().is_empty(), "{}: {:?}", sample.what, compiled.notices());
         for entry in &sample.source.entries {
-            let r = compiled.resources_of(&entry.name).unwrap_or_else(|| panic!("{}: no `{}`", sample.what, entry.name));
+            let r = compiled
+                .resources_of(&entry.name)
+                .unwrap_or_else(|| panic!("{}: no `{}`", sample.what, entry.name));
             println!("{}: {} {} registers", sample.what, entry.name, r.registers);
             assert!(!sample.default || !r.spills(), "{}: {} spills: {r:?}", sample.what, entry.name);
         }

@@ -39,7 +39,11 @@ impl Family for Gemm {
         let weight = Operand { lead: 0, ..weight };
         let b = Operand::vector(d, "bias", n);
         let held = Operand::random(d, "out", out_elem, (rows, n), out_align);
-        let out = if accumulate { held.clone() } else { Operand::unwritten(d, "out", out_elem, (rows, n), out_align) };
+        let out = if accumulate {
+            held.clone()
+        } else {
+            Operand::unwritten(d, "out", out_elem, (rows, n), out_align)
+        };
         let mut want = vec![0.0; rows * n];
         for (i, w) in want.iter_mut().enumerate() {
             let (r, c) = (i / n, i % n);

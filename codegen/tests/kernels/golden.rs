@@ -24,7 +24,8 @@ fn sources_are_the_committed_ones() {
                 assert_eq!(source, again, "{problem} is not the same twice");
                 let file = folder().join(kernel.name()).join(format!("{name}.{arch}.cu"));
                 if bless {
-                    std::fs::create_dir_all(file.parent().expect("it is in a folder")).expect("the folder is ours");
+                    std::fs::create_dir_all(file.parent().expect("it is in a folder"))
+                        .expect("the folder is ours");
                     std::fs::write(&file, &source).expect("the golden can be written");
                 } else if std::fs::read_to_string(&file).ok().as_deref() != Some(&source) {
                     wrong.push(file.display().to_string());

@@ -72,7 +72,15 @@ impl Family for Norm {
     }
 }
 
-fn reference(kind: &str, x: &[f64], z: &[f64], weight: &[f64], width: usize, group: usize, eps: f64) -> Vec<f64> {
+fn reference(
+    kind: &str,
+    x: &[f64],
+    z: &[f64],
+    weight: &[f64],
+    width: usize,
+    group: usize,
+    eps: f64,
+) -> Vec<f64> {
     let silu = |z: f64| z / (1.0 + (-z).exp());
     let gated = |x: f64, i: usize, when: &str| if kind == when { x * silu(z[i]) } else { x };
     let x: Vec<f64> = x.iter().enumerate().map(|(i, x)| gated(*x, i, "gate_first")).collect();

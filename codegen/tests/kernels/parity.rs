@@ -16,7 +16,12 @@ fn random_schedules_at_random_shapes_agree_with_the_reference() {
             // Mostly the architecture that everything must run on, each form where it can run at all.
             let arch = arch::parse(dice.of(&["sm_80", "sm_80", "sm_90a"])).expect("it is a row");
             let mut legal = kernel.candidates(&case.problem, arch);
-            assert!(!legal.is_empty(), "nothing serves {} on {arch}: {:?}", case.problem, kernel.default_for(&case.problem, arch));
+            assert!(
+                !legal.is_empty(),
+                "nothing serves {} on {arch}: {:?}",
+                case.problem,
+                kernel.default_for(&case.problem, arch)
+            );
             // Forms by turns, so that one with few schedules is seen as often.
             let form = n as i64 % forms.len() as i64;
             if legal.iter().any(|v| v.get("form").unwrap_or(0) == form) {

@@ -36,7 +36,8 @@ pub fn run(nvrtc: &Nvrtc, case: &Case, source: &Source, arch: &Arch, seed: u64) 
             cluster: (entry.cluster != [1; 3]).then_some(entry.cluster),
             dynamic_shared: entry.smem,
         };
-        let args: Vec<exec::Arg> = entry.args.iter().map(|a| device.argument(a, entry)).collect::<Result<_, _>>()?;
+        let args: Vec<exec::Arg> =
+            entry.args.iter().map(|a| device.argument(a, entry)).collect::<Result<_, _>>()?;
         let report = device.emulator.launch(module, &config, &args).map_err(|e| e.to_string())?;
         if !report.clean() {
             let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
@@ -49,7 +50,8 @@ pub fn run(nvrtc: &Nvrtc, case: &Case, source: &Source, arch: &Arch, seed: u64) 
 impl Case {
     /// A size of the run.
     pub fn size(&self, size: Size) -> u64 {
-        let longest = |f: fn(&crate::case::Segment) -> usize| self.batch.segments.iter().map(f).max().unwrap_or(0);
+        let longest =
+            |f: fn(&crate::case::Segment) -> usize| self.batch.segments.iter().map(f).max().unwrap_or(0);
         let n = match size {
             Size::Rows => self.rows,
             Size::Sequences => self.batch.segments.len(),
@@ -70,8 +72,10 @@ impl Case {
             Table::RowSegments => rows().map(|(i, ..)| int(i)).collect(),
             Table::Segments => {
                 let each = b.segments.iter().zip(b.starts());
-                each.flat_map(|(s, start)| [int(s.slot), int(start), int(s.len), int(s.past), int(s.first), 0, 0, 0])
-                    .collect()
+                each.flat_map(|(s, start)| {
+                    [int(s.slot), int(start), int(s.len), int(s.past), int(s.first), 0, 0, 0]
+                })
+                .collect()
             }
         }
     }
@@ -124,7 +128,8 @@ impl<'a> Device<'a> {
         }
         for s in &source.scratch {
             let len = s.bytes.value(|size| case.size(size));
-            let id = if s.zeroed { emulator.alloc_zeroed(&s.role, len) } else { emulator.alloc(&s.role, len) };
+            let id =
+                if s.zeroed { emulator.alloc_zeroed(&s.role, len) } else { emulator.alloc(&s.role, len) };
             scratch.insert(s.role.as_str(), id.map_err(|e| e.to_string())?);
         }
         Ok(Self { emulator, case, operands, tables, scratch })
@@ -155,7 +160,10 @@ impl<'a> Device<'a> {
                 exec::Arg::F32(found.ok_or_else(|| format!("the case has no scalar `{name}`"))?.1)
             }
             Arg::Map(role) => {
-                return Err(format!("`{role}` of {} wants a tensor map, which the rig does not make yet", entry.name));
+                return Err(format!(
+                    "`{role}` of {} wants a tensor map, which the rig does not make yet",
+                    entry.name
+                ));
             }
         })
     }
@@ -196,7 +204,13 @@ fn close(o: &Operand, got: &[u8], want: &[f64], tolerance: f64) -> Result<(), St
     for (i, w) in want.iter().enumerate() {
         let d = value(i) - w;
         if !d.is_finite() {
-            return Err(format!("`{}` row {} column {}: {} is not {w}", o.role, i / o.cols, i % o.cols, value(i)));
+            return Err(format!(
+                "`{}` row {} column {}: {} is not {w}",
+                o.role,
+                i / o.cols,
+                i % o.cols,
+                value(i)
+            ));
         }
         (error, norm) = (error + d * d, norm + w * w);
         if d.abs() > worst.0 {

@@ -59,7 +59,7 @@ __device__ inline Vec<T, N> load_vec(const T* from) {
     using W = Words<sizeof(T) * N>;
     const W words = *reinterpret_cast<const W*>(from);
     Vec<T, N> values;
-    __builtin_memcpy(&values, &words, sizeof(words));
+    memcpy(&values, &words, sizeof(words));
     return values;
 }
 
@@ -67,7 +67,7 @@ template <int N, class T>
 __device__ inline void store_vec(T* to, Vec<T, N> values) {
     using W = Words<sizeof(T) * N>;
     W words;
-    __builtin_memcpy(&words, &values, sizeof(words));
+    memcpy(&words, &values, sizeof(words));
     *reinterpret_cast<W*>(to) = words;
 }
 

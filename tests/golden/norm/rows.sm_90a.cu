@@ -1,6 +1,6 @@
 // norm[align=8 group=1536 shared=0 width=1536] bf16 x=f32 | registers | sm_90a | codegen 1
-// again: jet emit 'norm[align=8 group=1536 shared=0 width=1536] bf16 x=f32' --arch sm_90a --schedule 'team=32 threads=128 vec=8'
-constexpr int kTeam = 32;
+// again: jet emit 'norm[align=8 group=1536 shared=0 width=1536] bf16 x=f32' --arch sm_90a --schedule 'team=128 threads=128 vec=8'
+constexpr int kTeam = 128;
 constexpr int kThreads = 128;
 constexpr int kVec = 8;
 constexpr int kGroup = 1536;
@@ -55,7 +55,7 @@ __device__ inline Vec<T, N> load_vec(const T* from) {
     using W = Words<sizeof(T) * N>;
     const W words = *reinterpret_cast<const W*>(from);
     Vec<T, N> values;
-    __builtin_memcpy(&values, &words, sizeof(words));
+    memcpy(&values, &words, sizeof(words));
     return values;
 }
 
@@ -63,7 +63,7 @@ template <int N, class T>
 __device__ inline void store_vec(T* to, Vec<T, N> values) {
     using W = Words<sizeof(T) * N>;
     W words;
-    __builtin_memcpy(&words, &values, sizeof(words));
+    memcpy(&words, &values, sizeof(words));
     *reinterpret_cast<W*>(to) = words;
 }
 
@@ -163,7 +163,7 @@ __device__ inline void team_store(T* to, const Group& x) {
 }
 
 // Norms the group in place. All threads of the CTA call it.
-__device__ inline void team_norm(Group& x, const Group& weight, float eps) {
+__device__ inline void team_norm(Group& x, const float* weight, float eps) {
     float squares = 0.0f;
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) {
@@ -172,10 +172,12 @@ __device__ inline void team_norm(Group& x, const Group& weight, float eps) {
     }
     squares = team_sum<kTeam, kThreads>(squares);
     const float factor = 1.0f / sqrtf(squares / kGroup + eps);
+    Group scale;
+    team_load(scale, weight);
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) {
 #pragma unroll
-        for (int i = 0; i < kVec; ++i) x.at[v][i] = x.at[v][i] * factor * weight.at[v][i];
+        for (int i = 0; i < kVec; ++i) x.at[v][i] = x.at[v][i] * factor * scale.at[v][i];
     }
 }
 
@@ -195,11 +197,10 @@ struct Place {
 
 // Rows, or heads of rows in place.
 extern "C" __global__ void __launch_bounds__(kThreads)
-norm(const XType* x, int x_stride, const float* weight, OutType* out, int out_stride, int rows, float eps) {
+norm_rows(const XType* x, int x_stride, const float* weight, OutType* out, int out_stride, int rows, float eps) {
     const Place place(rows);
-    Group values, scale;
+    Group values;
     team_load(values, x + place.row * x_stride + place.col, place.there);
-    team_load(scale, weight + place.weight_col);
-    team_norm(values, scale, eps);
+    team_norm(values, weight + place.weight_col, eps);
     if (place.there) team_store(out + place.row * out_stride + place.col, values);
 }

@@ -71,7 +71,8 @@ impl Kernel for GemmKernel {
         let Ok(f) = Formats::of(p) else { return Floor::default() };
         let (m, n, k) = (p.dim("tokens"), p.dim("n"), p.dim("k"));
         let out = m * n * f.get("out").bytes() * (1 + p.dim("accumulate"));
-        let bytes = m * k * f.get("x").bytes() + n * k * f.get("weight").bytes() + out + 4 * n * p.dim("bias");
+        let bytes =
+            m * k * f.get("x").bytes() + n * k * f.get("weight").bytes() + out + 4 * n * p.dim("bias");
         Floor { bytes: bytes as u64, flops: 2 * (m * n * k) as u64 }
     }
 
@@ -97,7 +98,13 @@ impl Kernel for GemmKernel {
 }
 
 /// The constants and types that all forms use.
-fn writer(p: &Problem, s: &Gemm, form: &dyn Form, arch: &Arch, template: (&'static str, &'static str)) -> Writer {
+fn writer(
+    p: &Problem,
+    s: &Gemm,
+    form: &dyn Form,
+    arch: &Arch,
+    template: (&'static str, &'static str),
+) -> Writer {
     let epilogue = ("gemm epilogue", include_str!("../../../cuda/gemm/epilogue.cuh"));
     let formats = Formats::of(p).unwrap_or(Formats::new(Elem::F32, &[]));
     let mut w = Writer::new(p, form.name(), &s.values(), arch, &[epilogue, template]);

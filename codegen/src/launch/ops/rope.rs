@@ -28,7 +28,9 @@ pub(super) fn frequencies(rope: &RopeSpec, head: usize) -> Vec<u8> {
 
 /// Radians per token after the scaling. Llama 3: by its wavelength in tokens a frequency is divided, kept or blended.
 fn rescaled(frequency: f64, scaling: &RopeScaling) -> f64 {
-    let RopeScaling::Llama3 { factor, low_freq, high_freq, original_context } = *scaling else { return frequency };
+    let RopeScaling::Llama3 { factor, low_freq, high_freq, original_context } = *scaling else {
+        return frequency;
+    };
     let turns_in_context = f64::from(original_context) * frequency / TAU;
     let keep = ((turns_in_context - low_freq) / (high_freq - low_freq)).clamp(0.0, 1.0);
     keep * frequency + (1.0 - keep) * frequency / factor
@@ -54,7 +56,8 @@ mod tests {
 
     #[test]
     fn long_wavelengths_are_divided_and_short_ones_kept() {
-        let scaling = RopeScaling::Llama3 { factor: 8.0, low_freq: 1.0, high_freq: 4.0, original_context: 64 };
+        let scaling =
+            RopeScaling::Llama3 { factor: 8.0, low_freq: 1.0, high_freq: 4.0, original_context: 64 };
         let plain = turns(&RopeSpec { theta: 10_000.0, scaling: RopeScaling::None }, 32);
         let scaled = turns(&RopeSpec { theta: 10_000.0, scaling }, 32);
         assert!((scaled[0] / plain[0] - 1.0).abs() < 1e-12);
