@@ -210,6 +210,10 @@ pub fn token_buckets(max_tokens: usize) -> Vec<usize> {
 
 /// Opens the device called `name` with `threads` workers (0: as many as there are).
 pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
+    #[cfg(feature = "emulated")]
+    if let Some(device) = crate::emulated::Emulated::open(name) {
+        return Ok(Arc::new(device?));
+    }
     match name {
         "cpu" => Ok(Arc::new(crate::cpu::CpuDevice::new(threads))),
         _ => Err(Error::UnknownDevice { found: name.to_owned(), known: device_names() }),
@@ -218,5 +222,9 @@ pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
 
 /// Names that [`open`] accepts.
 pub fn device_names() -> Vec<String> {
-    vec!["cpu".to_owned()]
+    #[allow(unused_mut, reason = "a build may have the CPU only")]
+    let mut names = vec!["cpu".to_owned()];
+    #[cfg(feature = "emulated")]
+    names.extend(crate::emulated::Emulated::names());
+    names
 }
