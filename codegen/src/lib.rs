@@ -15,11 +15,18 @@
 //! let program: Program = lower(&spec, LowerOptions::default());
 //! assert!(program.to_string().contains("0.mlp.gate+up"));
 //! ```
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "nvrtc"), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 
+pub mod arch;
+pub mod emit;
 pub mod fuse;
+pub mod kernel;
+pub mod launch;
 mod lower;
 pub mod memory;
+#[cfg(feature = "nvrtc")]
+pub mod nvrtc;
 pub mod op;
 pub mod program;
 pub mod schedule;

@@ -3,7 +3,7 @@
 use crate::program::{Program, Rows};
 use serde::Serialize;
 
-/// Offsets of all buffers in one arena of float32.
+/// Offsets of all buffers in one arena, in units of float32 unless the planner was told otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
     /// First element of each buffer; rows are `width` apart.
@@ -22,13 +22,24 @@ const ALIGN: usize = 16;
 /// First fit by size: the largest buffers choose first. A buffer lives from its first to its last mention; inputs and
 /// outputs, which are touched from outside, live for the whole program.
 pub fn plan(p: &Program, tokens: usize, outputs: usize) -> MemoryPlan {
+    plan_rows(p, tokens, outputs, ALIGN, |i| p.buffers[i].width)
+}
+
+/// The same in other units: a row of buffer `i` takes `row(i)` of them, and offsets are multiples of `align`.
+pub fn plan_rows(
+    p: &Program,
+    tokens: usize,
+    outputs: usize,
+    align: usize,
+    row: impl Fn(usize) -> usize,
+) -> MemoryPlan {
     let life = lives(p);
     let size = |i: usize| {
         let rows = match p.buffers[i].rows {
             Rows::Tokens => tokens,
             Rows::Outputs => outputs,
         };
-        (p.buffers[i].width * rows).next_multiple_of(ALIGN)
+        (row(i) * rows).next_multiple_of(align)
     };
     let mut order: Vec<usize> = (0..p.buffers.len()).collect();
     order.sort_by_key(|i| (std::cmp::Reverse(size(*i)), *i));

@@ -1,0 +1,121 @@
+// elementwise[align=8 gates=1 width=12] f32 | vectors | sm_80 | codegen 1
+// again: jet emit 'elementwise[align=8 gates=1 width=12] f32' --arch sm_80 --schedule 'rows=1 threads=32 vec=4'
+constexpr int kRows = 1;
+constexpr int kThreads = 32;
+constexpr int kVec = 4;
+constexpr int kWidth = 12;
+
+// ---- types ----
+// N values that one access moves.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Vec {
+    static_assert(sizeof(T) * N <= 16, "one access moves at most 16 bytes");
+    T at[N];
+};
+
+__device__ inline float to_float(float x) { return x; }
+
+// Rounds to nearest even.
+template <class T>
+__device__ T from_float(float x);
+template <>
+__device__ inline float from_float<float>(float x) { return x; }
+
+
+// ---- math ----
+__device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+// ln(1 + e^x): the exponential cannot overflow, and small results keep their digits.
+__device__ inline float softplus(float x) { return x > 0.0f ? x + log1pf(expf(-x)) : log1pf(expf(x)); }
+
+
+// ---- memory ----
+// The registers of a vector access.
+template <int kBytes>
+struct Words;
+template <>
+struct Words<16> { uint4 w; };
+template <>
+struct Words<8> { uint2 w; };
+template <>
+struct Words<4> { unsigned w; };
+template <>
+struct Words<2> { unsigned short w; };
+template <>
+struct Words<1> { unsigned char w; };
+
+// N values in one access; the address is a multiple of its size.
+template <int N, class T>
+__device__ inline Vec<T, N> load_vec(const T* from) {
+    using W = Words<sizeof(T) * N>;
+    const W words = *reinterpret_cast<const W*>(from);
+    Vec<T, N> values;
+    memcpy(&values, &words, sizeof(words));
+    return values;
+}
+
+template <int N, class T>
+__device__ inline void store_vec(T* to, Vec<T, N> values) {
+    using W = Words<sizeof(T) * N>;
+    W words;
+    memcpy(&words, &values, sizeof(words));
+    *reinterpret_cast<W*>(to) = words;
+}
+
+// N values, widened. Where a vector of T is wider than 16 bytes it takes several accesses.
+template <int N, class T>
+__device__ inline void load_floats(float (&to)[N], const T* from) {
+    constexpr int kStep = sizeof(T) * N > 16 ? 16 / sizeof(T) : N;
+#pragma unroll
+    for (int i = 0; i < N; i += kStep) {
+        const Vec<T, kStep> part = load_vec<kStep>(from + i);
+#pragma unroll
+        for (int j = 0; j < kStep; ++j) to[i + j] = to_float(part.at[j]);
+    }
+}
+
+template <int N, class T>
+__device__ inline void store_floats(T* to, const float (&from)[N]) {
+    constexpr int kStep = sizeof(T) * N > 16 ? 16 / sizeof(T) : N;
+#pragma unroll
+    for (int i = 0; i < N; i += kStep) {
+        Vec<T, kStep> part;
+#pragma unroll
+        for (int j = 0; j < kStep; ++j) part.at[j] = from_float<T>(from[i + j]);
+        store_vec<kStep>(to + i, part);
+    }
+}
+
+
+// ---- elementwise ----
+using AType = float;
+using BType = float;
+
+// The columns of this thread and the rows of its CTA.
+struct Place {
+    int col = (blockIdx.y * kThreads + threadIdx.x) * kVec;
+    long long row = static_cast<long long>(blockIdx.x) * kRows;
+    __device__ bool inside(int i, int rows) const { return row + i < rows && col < kWidth; }
+};
+
+// JetBlock's gates, in place: a = -exp(a_log) * softplus(a + dt_bias), the log of the decay; b = sigmoid(b).
+extern "C" __global__ void __launch_bounds__(kThreads)
+gates_rows(AType* a, int a_stride, BType* b, int b_stride, const float* a_log, const float* dt_bias, int rows) {
+    const Place place;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+        if (!place.inside(i, rows)) continue;
+        AType* decay = a + (place.row + i) * a_stride + place.col;
+        BType* strength = b + (place.row + i) * b_stride + place.col;
+        float u[kVec], v[kVec];
+        load_floats(u, decay);
+        load_floats(v, strength);
+#pragma unroll
+        for (int j = 0; j < kVec; ++j) {
+            u[j] = -expf(a_log[place.col + j]) * softplus(u[j] + dt_bias[place.col + j]);
+            v[j] = sigmoid(v[j]);
+        }
+        store_floats(decay, u);
+        store_floats(strength, v);
+    }
+}
