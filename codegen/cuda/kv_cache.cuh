@@ -20,7 +20,7 @@ struct CacheMap {
           head(kv_head) {}
 
     __device__ CachePlace find(int token) const {
-        if constexpr (kPage > 0) return {pages[token / kPage], token % kPage};
+        if constexpr (kPage > 0) return {pages[token / rows], token % rows};
         return {slot, token % rows};
     }
     // The row of the token that is `ahead` after the one at `place`: on the same page, or less than a turn of the ring.

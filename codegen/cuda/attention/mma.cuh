@@ -97,7 +97,7 @@ __device__ inline void warp_mask(Scores& s, const Work& work, int warp_row, int 
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
                     const int key = first_key + 8 * n + lane % 4 * 2 + i;
-                    if (!visible(token, key)) s.at[m][n][2 * half + i] = -INFINITY;
+                    if (!visible(token, key)) s.at[m][n][2 * half + i] = -infinity();
                 }
             }
         }
@@ -112,7 +112,7 @@ __device__ inline void warp_softmax(Scores& s, Sums& sum, float scale) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             OnlineSoftmax& row = sum.softmax[m][half];
-            float top = -INFINITY;
+            float top = -infinity();
 #pragma unroll
             for (int n = 0; n < kTileN / 8; ++n) {
                 top = fmaxf(top, fmaxf(s.at[m][n][2 * half], s.at[m][n][2 * half + 1]));

@@ -64,7 +64,7 @@ attention_simt(const QType* q, int q_stride, const KType* k, int k_stride, const
         warp_scores(p, q_tile, k_tile, warp_row);
 #pragma unroll
         for (int r = 0; r < kWarpRows; ++r) {
-            const float score = visible(work.token_of(warp_row + r), first + lane) ? p[r] * scale2 : -INFINITY;
+            const float score = visible(work.token_of(warp_row + r), first + lane) ? p[r] * scale2 : -infinity();
             const float factor = softmax[r].rise(lanes_max<32>(score));
             p[r] = softmax[r].weight(score);
             softmax[r].sum += p[r];

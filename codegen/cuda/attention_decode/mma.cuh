@@ -152,14 +152,14 @@ __device__ inline void warp_softmax(float (&s)[kTileN / 8][4], Sums& sum, const 
         for (int n = 0; n < kTileN / 8; ++n) {
 #pragma unroll
             for (int i = 0; i < 2 * kHalves; ++i) {
-                if (8 * n + lane % 4 * 2 + i % 2 >= left) s[n][i] = -INFINITY;
+                if (8 * n + lane % 4 * 2 + i % 2 >= left) s[n][i] = -infinity();
             }
         }
     }
 #pragma unroll
     for (int half = 0; half < kHalves; ++half) {
         OnlineSoftmax& row = sum.softmax[half];
-        float top = -INFINITY;
+        float top = -infinity();
 #pragma unroll
         for (int n = 0; n < kTileN / 8; ++n) top = fmaxf(top, fmaxf(s[n][2 * half], s[n][2 * half + 1]));
         const float factor = row.rise(lanes_max<4>(top) * scale);

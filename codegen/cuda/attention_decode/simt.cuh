@@ -71,7 +71,7 @@ attention_decode_simt(const QType* q, int q_stride, const KCacheType* k_cache, l
         }
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
-            const float score = lane < left ? p[r] * scale2 : -INFINITY;
+            const float score = lane < left ? p[r] * scale2 : -infinity();
             const float factor = softmax[r].rise(lanes_max<32>(score));
             p[r] = softmax[r].weight(score);
             softmax[r].sum += p[r];

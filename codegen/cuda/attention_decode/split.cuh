@@ -57,7 +57,7 @@ __device__ inline void cta_merge(const Merge& merge, const Split& split, float* 
     constexpr int kVec = kHead % 4 == 0 && kAlign >= 4 ? 4 : 1;
     for (int item = threadIdx.x; item < split.heads * (kHead / kVec); item += kThreads) {
         const int row = item / (kHead / kVec), col = item % (kHead / kVec) * kVec;
-        float top = -INFINITY, total = 0.0f;
+        float top = -infinity(), total = 0.0f;
 #pragma unroll
         for (int w = 0; w < kWarps; ++w) top = fmaxf(top, merge.tops[w * kRows + row]);
         float value[kVec] = {};
@@ -98,11 +98,11 @@ attention_combine(const float* partial, const float* partial_log, OutType* out, 
     const Segment segment = segments[blockIdx.y];
     const int used = ceil_div(seen_keys(segment.past + segment.len), split_keys(longest_total));
     const long long first = (static_cast<long long>(blockIdx.y) * kHeads + head) * kSplits;
-    float weight[kPieces], top = -INFINITY, total = 0.0f;
+    float weight[kPieces], top = -infinity(), total = 0.0f;
 #pragma unroll
     for (int p = 0; p < kPieces; ++p) {
         const int split = 32 * p + lane;
-        weight[p] = split < used ? partial_log[first + split] : -INFINITY;
+        weight[p] = split < used ? partial_log[first + split] : -infinity();
         top = fmaxf(top, weight[p]);
     }
     top = lanes_max<32>(top);
