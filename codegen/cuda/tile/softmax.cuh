@@ -17,4 +17,7 @@ struct OnlineSoftmax {
 
     // The weight of a score under the present maximum.
     __device__ float weight(float score) const { return score == -infinity() ? 0.0f : exp2f(score - max); }
+
+    // What is taken from every score, so that a row without keys has weights of zero and not of zero times infinity.
+    __device__ float base() const { return max == -infinity() ? 0.0f : max; }
 };

@@ -3,6 +3,13 @@ Number formats and small shapes. A format's item brings its conversions to and f
 //@ ceil_div
 __host__ __device__ constexpr int ceil_div(int n, int per) { return (n + per - 1) / per; }
 
+//@ kSame
+// Whether two types are one.
+template <class A, class B>
+constexpr bool kSame = false;
+template <class A>
+constexpr bool kSame<A, A> = true;
+
 //@ Vec
 // N values that one access moves.
 template <class T, int N>

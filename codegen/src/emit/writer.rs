@@ -24,7 +24,7 @@ impl Writer {
     /// A source for `problem` with `values` on `arch`, by `form`. `templates` are the family's files: stem and
     /// text, in the order they are printed.
     ///
-    /// The problem's `tokens` is no part of the identity: it chooses a schedule and changes nothing else.
+    /// The problem's `tokens` and `context` are no part of the identity: they choose a schedule and change nothing else.
     pub fn new(
         problem: &Problem,
         form: &str,
@@ -34,6 +34,7 @@ impl Writer {
     ) -> Self {
         let mut shown = problem.clone();
         shown.dims.remove("tokens");
+        shown.dims.remove("context");
         let identity = format!(
             "// {shown} | {form} | {arch} | codegen {CODEGEN}\n// again: jet emit '{shown}' --arch {arch} --schedule '{values}'\n",
         );

@@ -5,10 +5,13 @@
 //! `form` says which, so that legality and tuning choose between them as between tile sizes. What a kernel needs from
 //! outside stands in the signature of its entries: a parameter's name is its binding, see [`launch`].
 
+pub mod attention;
+pub mod attention_decode;
 pub mod elementwise;
 pub mod family;
 pub mod format;
 pub mod gemm;
+pub mod kv_append;
 pub mod launch;
 pub mod norm;
 
@@ -21,7 +24,14 @@ use crate::schedule::{Illegal, Param, Problem, Values, candidates, check_values,
 use serde::Serialize;
 
 /// Every kernel family.
-pub const ALL: &[&dyn Kernel] = &[&norm::NormKernel, &elementwise::ElementwiseKernel, &gemm::GemmKernel];
+pub const ALL: &[&dyn Kernel] = &[
+    &norm::NormKernel,
+    &elementwise::ElementwiseKernel,
+    &gemm::GemmKernel,
+    &kv_append::KvAppendKernel,
+    &attention::AttentionKernel,
+    &attention_decode::AttentionDecodeKernel,
+];
 
 /// The family called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

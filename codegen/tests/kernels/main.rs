@@ -14,6 +14,7 @@ mod golden;
 mod parity;
 mod rig;
 
+mod attention;
 mod elementwise;
 mod gemm;
 mod norm;
@@ -23,7 +24,14 @@ use jet_codegen::kernel::{self, Kernel};
 use jet_codegen::nvrtc::Nvrtc;
 
 /// The tests' part of every family.
-const FAMILIES: &[&dyn Family] = &[&norm::Norm, &elementwise::Elementwise, &gemm::Gemm];
+const FAMILIES: &[&dyn Family] = &[
+    &norm::Norm,
+    &elementwise::Elementwise,
+    &gemm::Gemm,
+    &attention::KvAppend,
+    &attention::Attention,
+    &attention::AttentionDecode,
+];
 
 /// Families to look at, each with its kernel.
 fn families() -> Vec<(&'static dyn Kernel, &'static dyn Family)> {
