@@ -5,12 +5,15 @@
 //! `form` says which, so that legality and tuning choose between them as between tile sizes. What a kernel needs from
 //! outside stands in the signature of its entries: a parameter's name is its binding, see [`launch`].
 
+pub mod conv;
+pub mod dynamic_conv;
 pub mod elementwise;
 pub mod family;
 pub mod format;
 pub mod gemm;
 pub mod launch;
 pub mod norm;
+pub mod ssd;
 
 pub use family::{ArchFamily, families};
 pub use format::{Elem, Formats};
@@ -21,7 +24,14 @@ use crate::schedule::{Illegal, Param, Problem, Values, candidates, check_values,
 use serde::Serialize;
 
 /// Every kernel family.
-pub const ALL: &[&dyn Kernel] = &[&norm::NormKernel, &elementwise::ElementwiseKernel, &gemm::GemmKernel];
+pub const ALL: &[&dyn Kernel] = &[
+    &norm::NormKernel,
+    &elementwise::ElementwiseKernel,
+    &gemm::GemmKernel,
+    &conv::ConvKernel,
+    &ssd::SsdKernel,
+    &dynamic_conv::DynamicConvKernel,
+];
 
 /// The family called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

@@ -12,18 +12,29 @@ mod compile;
 mod dice;
 mod golden;
 mod parity;
+mod ragged;
 mod rig;
 
+mod conv;
+mod dynamic_conv;
 mod elementwise;
 mod gemm;
 mod norm;
+mod ssd;
 
 use case::Family;
 use jet_codegen::kernel::{self, Kernel};
 use jet_codegen::nvrtc::Nvrtc;
 
 /// The tests' part of every family.
-const FAMILIES: &[&dyn Family] = &[&norm::Norm, &elementwise::Elementwise, &gemm::Gemm];
+const FAMILIES: &[&dyn Family] = &[
+    &norm::Norm,
+    &elementwise::Elementwise,
+    &gemm::Gemm,
+    &conv::Conv,
+    &ssd::Ssd,
+    &dynamic_conv::DynamicConv,
+];
 
 /// Families to look at, each with its kernel.
 fn families() -> Vec<(&'static dyn Kernel, &'static dyn Family)> {
