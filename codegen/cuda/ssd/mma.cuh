@@ -53,9 +53,10 @@ __device__ inline void cta_weigh(ValueTile to, ValueTile from, const float* weig
         const int row = piece / kPieces, col = piece % kPieces * 8;
         float values[8];
         load_floats(values, from.at(row, col));
-#pragma unroll
-        for (int i = 0; i < 8; ++i) values[i] *= weight[row];
-        store_floats(to.at(row, col), values);
+        const float by = weight[row];
+        *reinterpret_cast<uint4*>(to.at(row, col)) =
+            make_uint4(pack2<XType>(values[0] * by, values[1] * by), pack2<XType>(values[2] * by, values[3] * by),
+                       pack2<XType>(values[4] * by, values[5] * by), pack2<XType>(values[6] * by, values[7] * by));
     }
 }
 

@@ -33,42 +33,56 @@ impl Family for Conv {
 
     fn random(&self, d: &mut Dice) -> Case {
         let align = d.of(&[1, 2, 4, 8, 8]);
-        let channels = align * (1 + d.below(24));
-        let taps = 1 + d.below(5);
+        let (channels, taps) = (align * (1 + d.below(24)), 1 + d.below(5));
         let batch = ragged::batch(d, 4, 23);
-        let rows = batch.tokens();
         let main = d.of(&[Elem::F32, Elem::Bf16]);
         let formats = Formats::new(main, &[("out", d.of(&[main, Elem::F32]))]);
-        let (bias, silu) = (d.flip(), d.flip());
-        let x = Operand::random(d, "x", formats.get("x"), (rows, channels), align);
-        let weight = Operand::vector(d, "weight", channels * taps);
-        let b = Operand::vector(d, "bias", channels);
-        let out = Operand::unwritten(d, "out", formats.get("out"), (rows, channels), align);
-        let state = ragged::states(d, (taps - 1, channels), &batch);
-        let (want, moved) = reference(&batch, taps, &x, &weight, bias.then_some(&b), silu, &state);
-        let dims = [
-            ("channels", channels),
-            ("taps", taps),
-            ("align", align),
-            ("bias", usize::from(bias)),
-            ("silu", usize::from(silu)),
-            ("tokens", rows),
-        ];
-        let tolerance = if formats.get("out") == Elem::F32 { 1e-6 } else { 3e-3 };
-        let mut operands = vec![x, weight, out, state];
-        if bias {
-            operands.push(b);
-        }
-        Case {
-            problem: Problem::new("conv", &formats.to_string(), &dims),
-            batch,
-            rows,
-            operands,
-            scalars: vec![],
-            expected: vec![("out", want), ("state", moved)],
-            // Only the sums and the last rounding err.
-            tolerance,
-        }
+        let flags = (d.flip(), d.flip());
+        case(d, (channels, taps, align), &formats, batch, flags)
+    }
+}
+
+/// A slice of Mamba-2's convolution: fewer channels.
+pub fn model(d: &mut Dice) -> Case {
+    case(d, (1024, 4, 8), &Formats::new(Elem::Bf16, &[]), Batch::one(256), (true, true))
+}
+
+fn case(
+    d: &mut Dice,
+    (channels, taps, align): (usize, usize, usize),
+    formats: &Formats,
+    batch: Batch,
+    (bias, silu): (bool, bool),
+) -> Case {
+    let rows = batch.tokens();
+    let x = Operand::random(d, "x", formats.get("x"), (rows, channels), align);
+    let weight = Operand::vector(d, "weight", channels * taps);
+    let b = Operand::vector(d, "bias", channels);
+    let out = Operand::unwritten(d, "out", formats.get("out"), (rows, channels), align);
+    let state = ragged::states(d, (taps - 1, channels), &batch);
+    let (want, moved) = reference(&batch, taps, &x, &weight, bias.then_some(&b), silu, &state);
+    let dims = [
+        ("channels", channels),
+        ("taps", taps),
+        ("align", align),
+        ("bias", usize::from(bias)),
+        ("silu", usize::from(silu)),
+        ("tokens", rows),
+    ];
+    let tolerance = if formats.get("out") == Elem::F32 { 1e-6 } else { 3e-3 };
+    let mut operands = vec![x, weight, out, state];
+    if bias {
+        operands.push(b);
+    }
+    Case {
+        problem: Problem::new("conv", &formats.to_string(), &dims),
+        batch,
+        rows,
+        operands,
+        scalars: vec![],
+        expected: vec![("out", want), ("state", moved)],
+        // Only the sums and the last rounding err.
+        tolerance,
     }
 }
 

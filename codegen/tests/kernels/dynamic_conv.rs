@@ -1,6 +1,6 @@
 //! Dynamic convolutions.
 
-use crate::case::{Case, Family, Operand};
+use crate::case::{Batch, Case, Family, Operand};
 use crate::dice::Dice;
 use crate::ragged;
 use jet_codegen::kernel::{Elem, Formats};
@@ -42,40 +42,56 @@ impl Family for DynamicConv {
         let formats = Formats::new(main, &[("out", out_elem)]);
         let batch = ragged::batch(d, 4, 30);
         let step = batch.segments.iter().all(|s| s.len == 1) && d.flip();
-        let rows = batch.tokens();
-        let u = Operand::random(d, "u", main, (rows, channels), align);
-        let h = Operand::random(d, "h", main, (rows, hidden), align);
-        let weight = Operand::random(d, "weight", main, (channels * taps, hidden), 16 / main.bytes());
-        let bias = Operand::vector(d, "bias", channels * taps);
-        let out = Operand::unwritten(d, "out", out_elem, (rows, channels), align);
-        let state = ragged::states(d, (taps, channels), &batch);
-        let dims = [
-            ("channels", channels),
-            ("taps", taps),
-            ("hidden", hidden),
-            ("align", align),
-            ("step", usize::from(step)),
-            ("tokens", rows),
-        ];
-        let weight = Operand { lead: 0, ..weight };
-        let mut case = Case {
-            problem: Problem::new("dynamic_conv", &formats.to_string(), &dims),
-            batch,
-            rows,
-            operands: vec![u, h, weight, bias, out, state],
-            scalars: vec![],
-            expected: vec![],
-            // Products of 16-bit values are exact in f32, so only the sums and the last rounding err.
-            tolerance: if out_elem == Elem::F32 { 3e-6 } else { 3e-3 },
-        };
-        let (want, moved) = reference(&case, taps, channels);
-        case.expected = vec![("out", want), ("state", moved)];
-        case
+        case(d, (channels, taps, hidden, align), &formats, batch, step)
     }
 
     fn cases(&self) -> usize {
         14
     }
+}
+
+/// A slice of Jet-2B's: fewer channels.
+pub fn model(d: &mut Dice) -> Case {
+    case(d, (64, 4, 384, 8), &Formats::new(Elem::Bf16, &[]), Batch::one(200), false)
+}
+
+fn case(
+    d: &mut Dice,
+    (channels, taps, hidden, align): (usize, usize, usize, usize),
+    formats: &Formats,
+    batch: Batch,
+    step: bool,
+) -> Case {
+    let (main, out_elem) = (formats.get("u"), formats.get("out"));
+    let rows = batch.tokens();
+    let u = Operand::random(d, "u", main, (rows, channels), align);
+    let h = Operand::random(d, "h", main, (rows, hidden), align);
+    let weight = Operand::random(d, "weight", main, (channels * taps, hidden), 16 / main.bytes());
+    let bias = Operand::vector(d, "bias", channels * taps);
+    let out = Operand::unwritten(d, "out", out_elem, (rows, channels), align);
+    let state = ragged::states(d, (taps, channels), &batch);
+    let dims = [
+        ("channels", channels),
+        ("taps", taps),
+        ("hidden", hidden),
+        ("align", align),
+        ("step", usize::from(step)),
+        ("tokens", rows),
+    ];
+    let weight = Operand { lead: 0, ..weight };
+    let mut case = Case {
+        problem: Problem::new("dynamic_conv", &formats.to_string(), &dims),
+        batch,
+        rows,
+        operands: vec![u, h, weight, bias, out, state],
+        scalars: vec![],
+        expected: vec![],
+        // Products of 16-bit values are exact in f32, so only the sums and the last rounding err.
+        tolerance: if out_elem == Elem::F32 { 3e-6 } else { 3e-3 },
+    };
+    let (want, moved) = reference(&case, taps, channels);
+    case.expected = vec![("out", want), ("state", moved)];
+    case
 }
 
 /// The taps written out, applied to the history written out; and the states afterwards.

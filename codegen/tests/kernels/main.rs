@@ -9,6 +9,7 @@
 
 mod case;
 mod compile;
+mod counts;
 mod dice;
 mod golden;
 mod parity;
