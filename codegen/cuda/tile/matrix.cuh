@@ -35,6 +35,14 @@ __device__ inline void warp_load_a(unsigned (&out)[4], const T* tile, int stride
     warp_load_matrix(out, tile + lane % 16 * stride + lane / 16 * 8);
 }
 
+//@ warp_load_a_transposed
+// The same from shared memory that holds its transpose: one row per k.
+template <class T>
+__device__ inline void warp_load_a_transposed(unsigned (&out)[4], const T* tile, int stride) {
+    const int lane = threadIdx.x % 32;
+    warp_load_matrix_transposed(out, tile + (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8);
+}
+
 //@ warp_load_b
 // Two right operands, 16 (k) x 8 (n) each, of 16 neighbouring columns n, from shared memory with one row per n: the
 // first in out[0], out[1], the second in out[2], out[3].

@@ -48,6 +48,15 @@ __device__ inline void load_floats(float (&to)[N], const T* from) {
     }
 }
 
+//@ store_global
+// Four floats to global memory in one access. Written out, because the compiler takes a vector apart that has lived
+// through a loop.
+__device__ inline void store_global(float* to, const float (&from)[4]) {
+    asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(from[0]),
+                 "f"(from[1]), "f"(from[2]), "f"(from[3])
+                 : "memory");
+}
+
 //@ store_floats
 template <int N, class T>
 __device__ inline void store_floats(T* to, const float (&from)[N]) {

@@ -7,6 +7,8 @@
 
 pub mod attention;
 pub mod attention_decode;
+pub mod conv;
+pub mod dynamic_conv;
 pub mod elementwise;
 pub mod family;
 pub mod format;
@@ -14,6 +16,7 @@ pub mod gemm;
 pub mod kv_append;
 pub mod launch;
 pub mod norm;
+pub mod ssd;
 
 pub use family::{ArchFamily, families};
 pub use format::{Elem, Formats};
@@ -31,6 +34,9 @@ pub const ALL: &[&dyn Kernel] = &[
     &kv_append::KvAppendKernel,
     &attention::AttentionKernel,
     &attention_decode::AttentionDecodeKernel,
+    &conv::ConvKernel,
+    &ssd::SsdKernel,
+    &dynamic_conv::DynamicConvKernel,
 ];
 
 /// The family called `name`.

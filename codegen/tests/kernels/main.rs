@@ -9,15 +9,20 @@
 
 mod case;
 mod compile;
+mod counts;
 mod dice;
 mod golden;
 mod parity;
+mod ragged;
 mod rig;
 
 mod attention;
+mod conv;
+mod dynamic_conv;
 mod elementwise;
 mod gemm;
 mod norm;
+mod ssd;
 
 use case::Family;
 use jet_codegen::kernel::{self, Kernel};
@@ -31,6 +36,9 @@ const FAMILIES: &[&dyn Family] = &[
     &attention::KvAppend,
     &attention::Attention,
     &attention::AttentionDecode,
+    &conv::Conv,
+    &ssd::Ssd,
+    &dynamic_conv::DynamicConv,
 ];
 
 /// Families to look at, each with its kernel.

@@ -4,7 +4,8 @@ use crate::case::{Case, Content, Operand, decode, encode};
 use jet_codegen::arch::Arch;
 use jet_codegen::kernel::{Arg, Elem, Size, Source, Table};
 use jet_codegen::nvrtc::{Nvrtc, Output};
-use jet_emu::exec::{self, BufferId, Emulator, EmulatorOptions, LaunchConfig};
+use jet_emu::exec::{self, BufferId, Emulator, EmulatorOptions, LaunchConfig, Report};
+use jet_emu::isa::Program;
 use jet_emu::tensor::{MapElement, SwizzleMode, TensorMapSpec};
 use std::collections::BTreeMap;
 
@@ -22,8 +23,59 @@ struct Device<'a> {
 
 /// Runs `source` and gives what is wrong, if anything.
 pub fn run(nvrtc: &Nvrtc, case: &Case, source: &Source, arch: &Arch, seed: u64) -> Result<(), String> {
+    run_with(nvrtc, case, source, arch, EmulatorOptions { seed, ..EmulatorOptions::default() }).map(|_| ())
+}
+
+/// What all entries of a source did.
+#[derive(Default)]
+pub struct Counted {
+    pub warp_instructions: u64,
+    /// Bytes of the sectors of global memory that accesses touched.
+    pub sector_bytes: u64,
+    pub wavefronts: u64,
+    pub ideal_wavefronts: u64,
+    pub tensor_flops: u64,
+    /// Passes too many through shared memory, by instruction.
+    pub conflicts: Vec<(u64, String)>,
+    /// Sectors of global memory, by instruction.
+    pub traffic: Vec<(u64, String)>,
+}
+
+impl Counted {
+    fn add(&mut self, report: &Report, program: &Program) {
+        let counters = report.counters.iter().flat_map(|c| &c.sites);
+        for (site, c) in program.sites.iter().zip(counters) {
+            self.warp_instructions += c.warps;
+            self.sector_bytes += 32 * c.sectors;
+            self.wavefronts += c.wavefronts;
+            self.ideal_wavefronts += c.ideal_wavefronts;
+            self.tensor_flops += c.tensor_flops;
+            let what = format!("{}: {} in line {}", report.kernel, site.text, site.line);
+            if c.wavefronts > c.ideal_wavefronts {
+                self.conflicts.push((c.wavefronts - c.ideal_wavefronts, what.clone()));
+            }
+            if c.sectors > 0 {
+                self.traffic.push((c.sectors, what));
+            }
+        }
+    }
+}
+
+/// Runs `source` with counters.
+pub fn counted(nvrtc: &Nvrtc, case: &Case, source: &Source, arch: &Arch) -> Result<Counted, String> {
+    run_with(nvrtc, case, source, arch, EmulatorOptions { counters: true, ..EmulatorOptions::default() })
+}
+
+fn run_with(
+    nvrtc: &Nvrtc,
+    case: &Case,
+    source: &Source,
+    arch: &Arch,
+    options: EmulatorOptions,
+) -> Result<Counted, String> {
     let compiled = nvrtc.compile(&source.text, arch, Output::Ptx).map_err(|e| e.to_string())?;
-    let mut device = Device::new(case, source, seed)?;
+    let mut device = Device::new(case, source, options)?;
+    let mut counted = Counted::default();
     let module = device.emulator.load(&compiled.ptx).map_err(|e| e.to_string())?;
     for entry in &source.entries {
         let grid = [0, 1, 2].map(|d| entry.grid[d].value(|s| case.size(s)) as u32);
@@ -44,8 +96,11 @@ pub fn run(nvrtc: &Nvrtc, case: &Case, source: &Source, arch: &Arch, seed: u64) 
             let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
             return Err(format!("{} completed: {}\n{}", entry.name, report.completed, findings.join("\n")));
         }
+        if let Some(program) = device.emulator.program(module, &entry.name) {
+            counted.add(&report, &program);
+        }
     }
-    device.judge()
+    device.judge().map(|()| counted)
 }
 
 impl Case {
@@ -121,8 +176,8 @@ fn count(o: &Operand) -> usize {
 }
 
 impl<'a> Device<'a> {
-    fn new(case: &'a Case, source: &'a Source, seed: u64) -> Result<Self, String> {
-        let mut emulator = Emulator::new(EmulatorOptions { seed, ..EmulatorOptions::default() });
+    fn new(case: &'a Case, source: &'a Source, options: EmulatorOptions) -> Result<Self, String> {
+        let mut emulator = Emulator::new(options);
         let (mut operands, mut tables, mut scratch) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for o in &case.operands {
             let id = match &o.content {

@@ -2,10 +2,12 @@
 //!
 //! A file makes the problem (family, sizes, formats) and names the operands as the family's signatures do.
 
+mod conv;
 mod elementwise;
 mod linear;
 mod norm;
 mod rope;
+mod ssd;
 
 use super::{Choice, Cx, Unserved};
 use crate::op::Op;
@@ -19,9 +21,13 @@ pub(super) fn lower(cx: &Cx<'_>, op: &Op) -> Result<Vec<Vec<Choice>>, Unserved> 
         Op::Rope { x, heads, rope } => Ok(rope::lower(cx, *x, *heads, rope)),
         Op::Linear(l) => Ok(linear::lower(cx, l)),
         Op::Attention(_) => unserved(op),
-        Op::CausalConv { .. } => unserved(op),
-        Op::Ssd(_) => unserved(op),
-        Op::DynamicConv { .. } => unserved(op),
+        Op::CausalConv { x, weight, bias, out, state, taps, silu } => {
+            Ok(conv::causal(cx, (*x, *out), (*weight, *bias), *state, *taps, *silu))
+        }
+        Op::Ssd(s) => Ok(ssd::lower(cx, s)),
+        Op::DynamicConv { u, h, w2, bias, out, state, taps } => {
+            Ok(conv::dynamic(cx, (*u, *h, *out), (*w2, *bias), *state, *taps))
+        }
         Op::JetGates { a, b, a_log, dt_bias } => Ok(elementwise::gates(cx, (*a, *b), *a_log, *dt_bias)),
         Op::GatedDelta(_) => unserved(op),
         Op::GatedNorm { x, z, weight, groups, eps, order, out } => {

@@ -1,0 +1,111 @@
+Causal depthwise convolution along each sequence, with the last kTaps - 1 inputs of a sequence as its state. A thread has
+kVec neighbouring channels and walks over kTokens tokens of one sequence with the window in registers, so that an input
+is read once, and its first kTaps - 1 once more by the thread of the piece behind it.
+
+//@ Channels
+// One value for each of the thread's channels.
+struct Channels { float at[kVec]; };
+
+//@ kAhead
+// Rows that a thread asks for before it works on the first of them.
+constexpr int kAhead = 4;
+static_assert(kTokens % kAhead == 0, "a piece is whole groups of rows");
+static_assert(kTokens >= kTaps - 1, "only the first piece of a sequence looks back into the state");
+
+//@ Filter
+// The taps of the thread's channels, the oldest first, and their bias.
+struct Filter {
+    float tap[kVec * kTaps];
+    Channels bias;
+    __device__ Filter(const float* weight, const float* bias_from, int channel) {
+        const float* from = weight + channel * kTaps;
+        if constexpr (kVec * kTaps % 4 == 0) {
+            load_floats(tap, from);
+        } else {
+#pragma unroll
+            for (int i = 0; i < kVec * kTaps; ++i) tap[i] = from[i];
+        }
+        if constexpr (kBias) {
+            load_floats(bias.at, bias_from + channel);
+        } else {
+#pragma unroll
+            for (int i = 0; i < kVec; ++i) bias.at[i] = 0.0f;
+        }
+    }
+};
+
+//@ conv_rows
+extern "C" __global__ void __launch_bounds__(kThreads)
+conv_rows(const XType* __restrict__ x, int x_stride, const float* __restrict__ weight, const float* __restrict__ bias,
+          OutType* __restrict__ out, int out_stride, float* __restrict__ state, long long state_slot,
+          const Segment* __restrict__ segments) {
+    const int channel = static_cast<int>(blockIdx.x * kThreads + threadIdx.x) * kVec;
+    const Segment sequence = segments[blockIdx.y];
+    const int first = blockIdx.z * kTokens;
+    if (channel >= kChannels || first >= sequence.len) return;
+    const XType* rows_in = x + static_cast<long long>(sequence.start) * x_stride + channel;
+    OutType* rows_out = out + static_cast<long long>(sequence.start) * out_stride + channel;
+    float* past = state + sequence.slot * state_slot + channel;
+
+    const Filter filter(weight, bias, channel);
+    // The kTaps - 1 inputs before the present one, the oldest first; the present one comes last.
+    Channels window[kTaps];
+#pragma unroll
+    for (int k = 0; k < kTaps - 1; ++k) {
+        if (first == 0) {
+            load_floats(window[k].at, past + k * kChannels);
+        } else {
+            load_floats(window[k].at, rows_in + static_cast<long long>(first + k - (kTaps - 1)) * x_stride);
+        }
+    }
+
+    // The thread of the first piece also moves the state on: it is the only one that read the old one.
+    if (first == 0) {
+        Channels next[kTaps];
+#pragma unroll
+        for (int k = 0; k < kTaps - 1; ++k) {
+            const int at = sequence.len + k - (kTaps - 1);
+            if (at >= 0) {
+                load_floats(next[k].at, rows_in + static_cast<long long>(at) * x_stride);
+            } else {
+                // Fewer new tokens than columns: an old column moves up.
+#pragma unroll
+                for (int j = 0; j < kTaps - 1; ++j) {
+                    if (j == sequence.len + k) next[k] = window[j];
+                }
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < kTaps - 1; ++k) store_floats(past + k * kChannels, next[k].at);
+    }
+
+    const int last = min(first + kTokens, sequence.len);
+#pragma unroll 1
+    for (int group = first; group < last; group += kAhead) {
+        Channels ahead[kAhead];
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i) {
+            // Beyond the last row the last one is read again, and nothing stored.
+            load_floats(ahead[i].at, rows_in + static_cast<long long>(min(group + i, last - 1)) * x_stride);
+        }
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i) {
+            window[kTaps - 1] = ahead[i];
+            Channels sum = filter.bias;
+#pragma unroll
+            for (int k = 0; k < kTaps; ++k) {
+#pragma unroll
+                for (int c = 0; c < kVec; ++c) {
+                    sum.at[c] = fmaf(filter.tap[c * kTaps + k], window[k].at[c], sum.at[c]);
+                }
+            }
+            if constexpr (kSilu) {
+#pragma unroll
+                for (int c = 0; c < kVec; ++c) sum.at[c] = silu(sum.at[c]);
+            }
+            if (group + i < last) store_floats(rows_out + static_cast<long long>(group + i) * out_stride, sum.at);
+#pragma unroll
+            for (int k = 0; k < kTaps - 1; ++k) window[k] = window[k + 1];
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Causal depthwise convolution along the sequence, [`Op::CausalConv`](crate::op::Op::CausalConv): prefill, steps and
+//! anything between in one kernel.
+//!
+//! Sizes of a problem: `channels`, `taps`, `align` (elements to which every row of `x` and `out` is aligned), and the
+//! flags `bias`, `silu`. Roles: `x`, `weight` (`[channels][taps]`, f32), `bias` (f32), `out`, `state`
+//! (`[taps - 1][channels]` a sequence, f32).
+
+use super::{Budget, Entry, Extent, Floor, Form, Formats, Kernel, Size, Source, require, require_sizes};
+use crate::arch::Arch;
+use crate::emit::Writer;
+use crate::schedule::{Illegal, Param, Problem, Schedule, Values};
+
+crate::schedule! {
+    /// How channels and tokens are shared out.
+    pub struct Conv = "conv" v1 {
+        /// Threads of a CTA, side by side along the channels.
+        threads: [64, 128, 256] = 128,
+        /// Channels of a thread: one access.
+        vec: [1, 2, 4, 8] = 4,
+        /// Tokens of a thread.
+        tokens: [4, 8, 16, 32, 64] = 16,
+    }
+}
+
+/// The family.
+pub struct ConvKernel;
+
+/// The window in registers.
+struct Window;
+
+/// Rows that a thread asks for ahead, as in the template.
+const AHEAD: usize = 4;
+
+impl Kernel for ConvKernel {
+    fn name(&self) -> &'static str {
+        Conv::FAMILY
+    }
+
+    fn version(&self) -> u32 {
+        Conv::VERSION
+    }
+
+    fn params(&self) -> &'static [Param] {
+        Conv::PARAMS
+    }
+
+    fn forms(&self) -> &'static [&'static dyn Form] {
+        &[&Window]
+    }
+
+    fn serves(&self, p: &Problem) -> Result<(), Illegal> {
+        require_sizes(p, &["channels", "taps", "align"])?;
+        Formats::of(p).map(|_| ())
+    }
+
+    fn floor(&self, p: &Problem) -> Floor {
+        let Ok(f) = Formats::of(p) else { return Floor::default() };
+        let (tokens, channels, taps) = (p.dim("tokens"), p.dim("channels"), p.dim("taps"));
+        // The states are left out: how many sequences there are is not part of a problem.
+        let rows = tokens * channels * (f.get("x").bytes() + f.get("out").bytes());
+        let filter = 4 * channels * (taps + p.dim("bias"));
+        Floor { bytes: (rows + filter) as u64, flops: 2 * (tokens * channels * taps) as u64 }
+    }
+
+    fn prefers(&self, p: &Problem, arch: &Arch) -> Vec<Values> {
+        let (count, channels, sms) = (p.dim("tokens").max(1), p.dim("channels"), arch.peaks.sms as usize);
+        let vecs: Vec<usize> = [8, 4, 2, 1].into_iter().filter(|v| aligned(p, *v)).collect();
+        let ctas = |threads: usize, vec: usize, tokens: usize| {
+            channels.div_ceil(threads * vec) * count.div_ceil(tokens)
+        };
+        let mut all = Vec::new();
+        // Wide accesses and long pieces, which read little twice, while they leave every SM several CTAs; of a few
+        // tokens, narrower ones; and the narrowest where even those are few.
+        for (tokens, threads, enough) in [(64, 128, 4), (32, 128, 4), (16, 128, 4), (8, 64, 1), (4, 64, 1)] {
+            let vec = vecs.iter().find(|v| ctas(threads, **v, tokens) >= enough * sms);
+            all.extend(vec.map(|vec| Conv { threads, vec: *vec, tokens }));
+        }
+        all.extend([4, 8, 64].map(|tokens| Conv {
+            threads: 64,
+            vec: vecs.last().copied().unwrap_or(1),
+            tokens,
+        }));
+        all.iter().map(Conv::values).collect()
+    }
+}
+
+/// Whether accesses of `vec` values are aligned in every row of every operand.
+fn aligned(p: &Problem, vec: usize) -> bool {
+    p.dim("align").is_multiple_of(vec) && p.dim("channels").is_multiple_of(vec)
+}
+
+impl Form for Window {
+    fn name(&self) -> &'static str {
+        "window"
+    }
+
+    fn legal(&self, p: &Problem, values: &Values, _arch: &Arch) -> Result<(), Illegal> {
+        let s = Conv::from_values(values)?;
+        require(aligned(p, s.vec), || {
+            format!("accesses of {} in {} channels, aligned to {}", s.vec, p.dim("channels"), p.dim("align"))
+        })?;
+        require(s.tokens + 1 >= p.dim("taps"), || {
+            format!(
+                "pieces of {} tokens look further back than one piece with {} taps",
+                s.tokens,
+                p.dim("taps")
+            )
+        })?;
+        let held = s.vec * p.dim("taps");
+        require(held <= 64, || format!("{held} taps in one thread"))
+    }
+
+    fn budget(&self, p: &Problem, values: &Values, _arch: &Arch) -> Budget {
+        let s = Conv::from_values(values).unwrap_or_default();
+        let held = s.vec * (2 * p.dim("taps") + AHEAD + 2);
+        Budget { threads: s.threads as u32, registers: (held + 32).min(200) as u32, smem: 0 }
+    }
+
+    fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {
+        let s = Conv::from_values(values).unwrap_or_default();
+        let formats = Formats::of(p).unwrap_or(Formats::new(super::Elem::F32, &[]));
+        let template = ("conv", include_str!("../../cuda/conv.cuh"));
+        let mut w = Writer::new(p, self.name(), values, arch, &[template]);
+        w.sizes(p, &["channels", "taps"]).flag("bias", p.dim("bias") > 0).flag("silu", p.dim("silu") > 0);
+        w.types(&formats, &["x", "out"]);
+        let channels = Extent::fixed(p.dim("channels").div_ceil(s.threads * s.vec));
+        let entry = Entry::new("conv_rows", s.threads).grid(
+            channels,
+            Extent::pieces(Size::Sequences, 1),
+            Extent::pieces(Size::Longest, s.tokens),
+        );
+        w.finish(vec![entry], vec![])
+    }
+}
