@@ -8,6 +8,7 @@
 pub mod elementwise;
 pub mod family;
 pub mod format;
+pub mod gated_delta;
 pub mod gemm;
 pub mod launch;
 pub mod norm;
@@ -21,7 +22,8 @@ use crate::schedule::{Illegal, Param, Problem, Values, candidates, check_values,
 use serde::Serialize;
 
 /// Every kernel family.
-pub const ALL: &[&dyn Kernel] = &[&norm::NormKernel, &elementwise::ElementwiseKernel, &gemm::GemmKernel];
+pub const ALL: &[&dyn Kernel] =
+    &[&norm::NormKernel, &elementwise::ElementwiseKernel, &gemm::GemmKernel, &gated_delta::GatedDeltaKernel];
 
 /// The family called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

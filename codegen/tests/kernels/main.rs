@@ -15,6 +15,7 @@ mod parity;
 mod rig;
 
 mod elementwise;
+mod gated_delta;
 mod gemm;
 mod norm;
 
@@ -23,7 +24,8 @@ use jet_codegen::kernel::{self, Kernel};
 use jet_codegen::nvrtc::Nvrtc;
 
 /// The tests' part of every family.
-const FAMILIES: &[&dyn Family] = &[&norm::Norm, &elementwise::Elementwise, &gemm::Gemm];
+const FAMILIES: &[&dyn Family] =
+    &[&norm::Norm, &elementwise::Elementwise, &gemm::Gemm, &gated_delta::GatedDelta];
 
 /// Families to look at, each with its kernel.
 fn families() -> Vec<(&'static dyn Kernel, &'static dyn Family)> {

@@ -82,7 +82,7 @@ impl Case {
     }
 }
 
-fn element(elem: Elem) -> MapElement {
+fn map_element(elem: Elem) -> MapElement {
     match elem {
         Elem::F32 => MapElement::F32,
         Elem::Bf16 => MapElement::Bf16,
@@ -176,7 +176,7 @@ impl<'a> Device<'a> {
                 let mut spec = TensorMapSpec {
                     tensor: role.clone(),
                     offset: (o.lead * o.elem.bytes()) as u64,
-                    dtype: element(o.elem),
+                    dtype: map_element(o.elem),
                     dims: vec![o.cols as u64, o.rows as u64],
                     strides: Some(vec![(o.stride * o.elem.bytes()) as u64]),
                     box_dims: vec![map.box_cols, map.box_rows],

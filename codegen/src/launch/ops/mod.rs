@@ -3,6 +3,7 @@
 //! A file makes the problem (family, sizes, formats) and names the operands as the family's signatures do.
 
 mod elementwise;
+mod gated_delta;
 mod linear;
 mod norm;
 mod rope;
@@ -23,7 +24,7 @@ pub(super) fn lower(cx: &Cx<'_>, op: &Op) -> Result<Vec<Vec<Choice>>, Unserved> 
         Op::Ssd(_) => unserved(op),
         Op::DynamicConv { .. } => unserved(op),
         Op::JetGates { a, b, a_log, dt_bias } => Ok(elementwise::gates(cx, (*a, *b), *a_log, *dt_bias)),
-        Op::GatedDelta(_) => unserved(op),
+        Op::GatedDelta(d) => Ok(gated_delta::lower(cx, d)),
         Op::GatedNorm { x, z, weight, groups, eps, order, out } => {
             Ok(norm::gated(cx, (*x, *z, *out), *weight, *groups, *eps, *order))
         }
