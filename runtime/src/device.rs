@@ -94,12 +94,26 @@ pub struct Segment<'a> {
     pub outputs: Outputs,
 }
 
+/// What a device's results and times are worth. No grade is ever shown as a higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// Results and times of the named hardware.
+    Measured,
+    /// Results of the very kernels, by an interpreter; its times mean nothing.
+    Emulated,
+}
+
 /// A device.
 pub trait Device: Send + Sync {
     /// As on the command line.
     fn name(&self) -> String;
     /// One line for people: the model of the machine and what it can do.
     fn describe(&self) -> String;
+    /// What its results and times are worth.
+    fn grade(&self) -> Grade {
+        Grade::Measured
+    }
     /// Its identity for schedules.
     fn fingerprint(&self) -> Fingerprint;
     /// Bytes a model may take, where the device knows.

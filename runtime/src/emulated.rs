@@ -3,7 +3,7 @@
 
 use crate::Error;
 use crate::cpu::CpuDevice;
-use crate::device::{Device as _, Fingerprint};
+use crate::device::{Device as _, Fingerprint, Grade};
 use crate::gpu::{Backend, Driver, GpuDevice, LaunchSpec, Memory, Module, Place, Value, fault};
 use jet_codegen::arch::{self, Arch};
 use jet_codegen::kernel::Elem;
@@ -56,6 +56,10 @@ impl Driver for Emulated {
 
     fn arch(&self) -> &'static Arch {
         self.arch
+    }
+
+    fn grade(&self) -> Grade {
+        Grade::Emulated
     }
 
     fn fingerprint(&self) -> Fingerprint {

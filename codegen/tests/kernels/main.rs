@@ -47,7 +47,7 @@ fn nvrtc(test: &str) -> Option<&'static Nvrtc> {
     match Nvrtc::get() {
         Ok(n) => Some(n),
         Err(e) => {
-            println!("{test}: skipped: {e}");
+            println!("skipped: kernels {test}: {e}");
             None
         }
     }

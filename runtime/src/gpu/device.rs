@@ -4,7 +4,7 @@ use super::exec::GpuExecutable;
 use super::place::{StateLayout, arena};
 use super::{Backend, numbers};
 use crate::Error;
-use crate::device::{Bench, Device, Executable, Fingerprint, Footprint, LoadRequest, Precision};
+use crate::device::{Bench, Device, Executable, Fingerprint, Footprint, Grade, LoadRequest, Precision};
 use jet_codegen::arch::Arch;
 use jet_codegen::kernel::families;
 use jet_codegen::launch::{self, Operand, Plan};
@@ -23,6 +23,8 @@ pub trait Driver: Send + Sync {
     fn describe(&self) -> String;
     /// Its architecture.
     fn arch(&self) -> &'static Arch;
+    /// What its results and times are worth.
+    fn grade(&self) -> Grade;
     /// Its identity for schedules.
     fn fingerprint(&self) -> Fingerprint;
     /// Bytes free on the device, where it knows.
@@ -78,6 +80,10 @@ impl<D: Driver> Device for GpuDevice<D> {
 
     fn describe(&self) -> String {
         self.driver.describe()
+    }
+
+    fn grade(&self) -> Grade {
+        self.driver.grade()
     }
 
     fn fingerprint(&self) -> Fingerprint {
