@@ -8,6 +8,9 @@ constexpr int kNone = 0x7fffffff;
 static_assert(kExperts % kNGroup == 0 && kNGroup <= 32, "every group of experts has a lane");
 static_assert(kTopK <= 32, "every chosen expert has a lane");
 
+//@ not_a_number
+__device__ inline float not_a_number() { return __int_as_float(0x7fc00000); }
+
 //@ Candidate
 // A value and where it stands; what is not a number is no candidate.
 struct Candidate {
@@ -55,7 +58,7 @@ struct Scores {
     __device__ void take(int index) {
 #pragma unroll
         for (int i = 0; i < kHeld; ++i) {
-            if (expert(i) == index) choice[i] = NAN;
+            if (expert(i) == index) choice[i] = not_a_number();
         }
     }
 
@@ -80,7 +83,7 @@ __device__ inline void warp_keep_groups(Scores& token) {
         Scores rest = token;
         rest.take(first.index);
         const Candidate second = rest.best(n * kGroupSize, (n + 1) * kGroupSize);
-        const float none = -INFINITY;
+        const float none = -infinity();
         const float best = first.index == kNone ? none : first.value, next = second.index == kNone ? none : second.value;
         if (lane == n) group.meet(kGroupSize > 1 ? best + next : best, n);
     }
@@ -93,7 +96,7 @@ __device__ inline void warp_keep_groups(Scores& token) {
     }
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
-        if (!(kept >> min(Scores::expert(i) / kGroupSize, 31) & 1)) token.choice[i] = -INFINITY;
+        if (!(kept >> min(Scores::expert(i) / kGroupSize, 31) & 1)) token.choice[i] = -infinity();
     }
 }
 
@@ -109,7 +112,7 @@ route_rows(const LogitsType* logits, int logits_stride, const float* bias, float
     for (int i = 0; i < kHeld; ++i) {
         const int e = Scores::expert(i);
         token.score[i] = e < kExperts ? sigmoid(to_float(logits[row * logits_stride + e])) : 0.0f;
-        token.choice[i] = e < kExperts ? token.score[i] + bias[e] : NAN;
+        token.choice[i] = e < kExperts ? token.score[i] + bias[e] : not_a_number();
     }
     if constexpr (kNGroup > 1) warp_keep_groups(token);
     int own = 0;

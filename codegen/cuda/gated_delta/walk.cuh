@@ -18,7 +18,7 @@ struct Keys {
 };
 struct Shared {
     Keys keys[2];  // while a token is still written into the state, the next one arrives
-    float partial[2][kPartials][kTileV];
+    alignas(16) float partial[2][kPartials][kTileV];
     float write[kTileV];
 };
 

@@ -6,12 +6,14 @@
 //! outside stands in the signature of its entries: a parameter's name is its binding, see [`launch`].
 
 pub mod elementwise;
+pub mod experts;
 pub mod family;
 pub mod format;
 pub mod gated_delta;
 pub mod gemm;
 pub mod launch;
 pub mod norm;
+pub mod route;
 
 pub use family::{ArchFamily, families};
 pub use format::{Elem, Formats};
@@ -22,8 +24,14 @@ use crate::schedule::{Illegal, Param, Problem, Values, candidates, check_values,
 use serde::Serialize;
 
 /// Every kernel family.
-pub const ALL: &[&dyn Kernel] =
-    &[&norm::NormKernel, &elementwise::ElementwiseKernel, &gemm::GemmKernel, &gated_delta::GatedDeltaKernel];
+pub const ALL: &[&dyn Kernel] = &[
+    &norm::NormKernel,
+    &elementwise::ElementwiseKernel,
+    &gemm::GemmKernel,
+    &gated_delta::GatedDeltaKernel,
+    &route::RouteKernel,
+    &experts::ExpertsKernel,
+];
 
 /// The family called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

@@ -3,7 +3,9 @@
 //! Sizes of a problem: `experts`, `top_k`, `n_group`, `topk_group`, and the flag `normalise`. Roles: `logits`; the bias,
 //! the ids and the gates are f32.
 
-use super::{Budget, Elem, Entry, Extent, Floor, Form, Formats, Kernel, Size, Source, require, require_sizes};
+use super::{
+    Budget, Elem, Entry, Extent, Floor, Form, Formats, Kernel, Size, Source, require, require_sizes,
+};
 use crate::arch::Arch;
 use crate::emit::Writer;
 use crate::schedule::{Illegal, Param, Problem, Schedule, Values};

@@ -39,17 +39,19 @@ impl Family for GatedDelta {
     }
 
     fn random(&self, d: &mut Dice) -> Case {
-        let step = d.below(4) == 0;
-        let main = d.of(&[Elem::F32, Elem::Bf16, Elem::Bf16, Elem::F16]);
+        // Half of the cases suit tensor cores.
+        let matrix = d.flip();
+        let step = !matrix && d.flip();
+        let main = d.of(&[Elem::F32, Elem::Bf16, Elem::Bf16, Elem::F16][usize::from(matrix)..]);
         let formats = Formats::new(main, &[("out", d.of(&[main, Elem::F32]))]);
-        let fragments = d.below(3) != 0;
+        let fragments = matrix || d.flip();
         let (d_key, d_value) = if fragments {
             (16 * (1 + d.below(3)), 16 * (1 + d.below(4)))
         } else {
             (1 + d.below(37), 1 + d.below(45))
         };
         let heads = 1 + d.below(2);
-        let (align, out_align) = (d.of(&[1, 2, 8, 8]), d.of(&[1, 2, 8]));
+        let (align, out_align) = (d.of(&[1, 2, 8, 8][usize::from(matrix)..]), d.of(&[1, 2, 8]));
         let batch = batch(d, step);
         let rows = batch.tokens();
         let dims = [
@@ -107,7 +109,7 @@ fn batch(d: &mut Dice, step: bool) -> Batch {
         (true, _) => 1,
         (_, 0) => 1 + d.below(5),
         (_, 1) => 16 * (1 + d.below(3)),
-        _ => 1 + d.below(75),
+        _ => 1 + d.below(70),
     };
     // Slots in another order than sequences, one of them unused.
     let segments = (0..n).map(|i| Segment { slot: n - i, len: len(d), past: d.below(9), first: 0 }).collect();

@@ -15,17 +15,25 @@ mod parity;
 mod rig;
 
 mod elementwise;
+mod experts;
 mod gated_delta;
 mod gemm;
 mod norm;
+mod route;
 
 use case::Family;
 use jet_codegen::kernel::{self, Kernel};
 use jet_codegen::nvrtc::Nvrtc;
 
 /// The tests' part of every family.
-const FAMILIES: &[&dyn Family] =
-    &[&norm::Norm, &elementwise::Elementwise, &gemm::Gemm, &gated_delta::GatedDelta];
+const FAMILIES: &[&dyn Family] = &[
+    &norm::Norm,
+    &elementwise::Elementwise,
+    &gemm::Gemm,
+    &gated_delta::GatedDelta,
+    &route::Route,
+    &experts::Experts,
+];
 
 /// Families to look at, each with its kernel.
 fn families() -> Vec<(&'static dyn Kernel, &'static dyn Family)> {

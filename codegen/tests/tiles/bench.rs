@@ -30,7 +30,8 @@ pub fn run(kernel: &str, target: &str, threads: u32, inputs: &[Vec<u8>], len: us
     }
     let out = emulator.alloc("out", len as u64).expect("there is room");
     args.push(Arg::Buffer(out));
-    let report = emulator.launch(module, &LaunchConfig::new("k", 1, threads), &args).expect("it can be launched");
+    let report =
+        emulator.launch(module, &LaunchConfig::new("k", 1, threads), &args).expect("it can be launched");
     assert!(report.clean(), "{:#?}\n{text}", report.findings);
     Some(emulator.read(out).expect("it is there"))
 }

@@ -36,7 +36,11 @@ fn samples() -> Vec<f32> {
 
 fn e4m3(code: u8) -> f32 {
     let (exponent, mantissa) = (i32::from(code >> 3 & 15), f32::from(code & 7));
-    if exponent == 0 { mantissa / 8.0 * 2f32.powi(-6) } else { (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7) }
+    if exponent == 0 {
+        mantissa / 8.0 * 2f32.powi(-6)
+    } else {
+        (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7)
+    }
 }
 
 #[test]
@@ -45,7 +49,9 @@ fn every_code_of_a_format_is_widened_exactly() {
     let widened: [(&str, fn(u16) -> f32); 2] =
         [("bf16", |c| bf16::from_bits(c).to_f32()), ("f16", |c| f16::from_bits(c).to_f32())];
     for (ty, want) in widened {
-        let Some(out) = run(&kernel(WIDEN, ty, 65_536), "sm_80", 256, &[codes.clone()], 4 * 65_536) else { return };
+        let Some(out) = run(&kernel(WIDEN, ty, 65_536), "sm_80", 256, &[codes.clone()], 4 * 65_536) else {
+            return;
+        };
         for (code, got) in floats(&out).into_iter().enumerate() {
             let want = want(code as u16);
             assert!(got == want || got.is_nan() && want.is_nan(), "{ty} {code:#x}: {got} is not {want}");
@@ -87,7 +93,10 @@ fn fp8_rounds_alike_with_and_without_the_instruction() {
             for code in 0..=0x7e {
                 let (other, own) = (distance(code), distance(got & 0x7f));
                 assert!(other >= own, "{target}: {v} became {chosen}, {} is nearer", e4m3(code));
-                assert!(other > own || code == got & 0x7f || got & 1 == 0, "{target}: {v} is a tie and became {chosen}");
+                assert!(
+                    other > own || code == got & 0x7f || got & 1 == 0,
+                    "{target}: {v} is a tie and became {chosen}"
+                );
             }
         }
     }

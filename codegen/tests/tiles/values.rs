@@ -9,9 +9,12 @@ fn activations_are_exact_to_float_precision() {
         ("silu", |x| x / (1.0 + (-x).exp())),
         ("relu2", |x| x.max(0.0).powi(2)),
         ("softplus", |x| if x > 30.0 { x } else { x.exp().ln_1p() }),
-        ("gelu", |x| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())),
+        ("gelu", |x| {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
+        }),
     ];
-    let mut samples: Vec<f32> = noise(1, 250).into_iter().enumerate().map(|(i, v)| v * (i + 1) as f32 / 3.0).collect();
+    let mut samples: Vec<f32> =
+        noise(1, 250).into_iter().enumerate().map(|(i, v)| v * (i + 1) as f32 / 3.0).collect();
     samples.extend([0.0, -0.0, 88.0, -88.0, 1000.0, -1000.0]);
     for (name, want) in functions {
         let text = format!(
@@ -23,7 +26,8 @@ fn activations_are_exact_to_float_precision() {
         for (x, got) in samples.iter().zip(floats(&out)) {
             let want = want(f64::from(*x));
             // Where the definition in f64 itself cancels, next to nothing is left to compare.
-            let allowed = want.abs() * 2e-6 + 1e-30 + if name == "gelu" { 1e-7 * f64::from(x.abs()) } else { 0.0 };
+            let allowed =
+                want.abs() * 2e-6 + 1e-30 + if name == "gelu" { 1e-7 * f64::from(x.abs()) } else { 0.0 };
             assert!((f64::from(got) - want).abs() <= allowed, "{name}({x}) is {got}, not {want}");
         }
         let nan = run(&text, "sm_80", 1, &[bytes(&[f32::NAN])], 4).expect("it ran above");

@@ -153,7 +153,9 @@ fn emit(
     let entries = vec![
         Entry::new("experts_sort", SORT_THREADS).grid(Extent::fixed(p.dim("experts")), one(), one()),
         Entry::new(up, threads).grid(tiles(), Extent::fixed(hidden.div_ceil(up_cols)), one()).smem(smem),
-        Entry::new("experts_down", threads).grid(tiles(), Extent::fixed(width.div_ceil(s.tile_n)), one()).smem(smem),
+        Entry::new("experts_down", threads)
+            .grid(tiles(), Extent::fixed(width.div_ceil(s.tile_n)), one())
+            .smem(smem),
         Entry::new("experts_combine", SORT_THREADS).grid(Extent::pieces(Size::Rows, 1), sums, one()),
     ];
     let pairs = |role: &str, bytes: usize| Scratch {
@@ -161,8 +163,11 @@ fn emit(
         bytes: Extent::pieces(Size::Rows, 1).times(top_k * bytes),
         zeroed: false,
     };
-    let starts =
-        Scratch { role: "starts".to_owned(), bytes: Extent::fixed(4 * (p.dim("experts") + 1)), zeroed: false };
+    let starts = Scratch {
+        role: "starts".to_owned(),
+        bytes: Extent::fixed(4 * (p.dim("experts") + 1)),
+        zeroed: false,
+    };
     let inner = pairs("inner", inner_stride * formats.get("x").bytes());
     w.finish(entries, vec![starts, pairs("pairs", 4), inner, pairs("answers", 4 * answer_stride)])
 }

@@ -3,6 +3,7 @@
 //! A file makes the problem (family, sizes, formats) and names the operands as the family's signatures do.
 
 mod elementwise;
+mod experts;
 mod gated_delta;
 mod linear;
 mod norm;
@@ -31,8 +32,8 @@ pub(super) fn lower(cx: &Cx<'_>, op: &Op) -> Result<Vec<Vec<Choice>>, Unserved> 
         Op::Unary { f, x, out } => Ok(elementwise::unary(cx, *f, *x, *out)),
         Op::Glu { gate, up, act, out } => Ok(elementwise::glu(cx, *gate, *up, *act, *out)),
         Op::Add { x, out } => Ok(elementwise::pair(cx, "add", *x, *out)),
-        Op::Route { .. } => unserved(op),
-        Op::Experts(_) => unserved(op),
+        Op::Route { .. } => Ok(experts::route(cx, op)),
+        Op::Experts(e) => Ok(experts::experts(cx, e)),
         Op::Gather { x, out } => Ok(elementwise::pair(cx, "gather", *x, *out)),
         Op::Copy { x, out } => Ok(elementwise::pair(cx, "copy", *x, *out)),
     }
