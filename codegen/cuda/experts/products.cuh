@@ -37,9 +37,8 @@ __device__ inline void cta_up(const XType* x, int x_stride, const WeightType* up
     extern __shared__ __align__(128) unsigned char memory[];
     __shared__ int sources[kTileM];
     const int first_col = blockIdx.y * (kGated ? kTileN / 2 : kTileN), left = kHidden - first_col;
-    for (int index = blockIdx.x;; index += gridDim.x) {
-        const Tile tile = warp_find_tile(starts, index);
-        if (!tile.there()) return;
+    int index = blockIdx.x;
+    for (Tile tile = warp_find_tile(starts, index); tile.there(); tile = warp_find_tile(starts, index += gridDim.x)) {
         __syncthreads();  // the tile before is done with
         for (int r = threadIdx.x; r < kTileM; r += kThreads) {
             sources[r] = tile.first + r < tile.end ? pairs[tile.first + r] / kTopK : -1;
@@ -88,9 +87,8 @@ experts_down(const XType* inner, const WeightType* down, int down_stride, const 
     extern __shared__ __align__(128) unsigned char memory[];
     __shared__ int sources[kTileM];
     const int first_col = blockIdx.y * kTileN, left = kWidth - first_col;
-    for (int index = blockIdx.x;; index += gridDim.x) {
-        const Tile tile = warp_find_tile(starts, index);
-        if (!tile.there()) return;
+    int index = blockIdx.x;
+    for (Tile tile = warp_find_tile(starts, index); tile.there(); tile = warp_find_tile(starts, index += gridDim.x)) {
         __syncthreads();  // the tile before is done with
         for (int r = threadIdx.x; r < kTileM; r += kThreads) sources[r] = tile.first + r < tile.end ? tile.first + r : -1;
         __syncthreads();

@@ -46,9 +46,14 @@ struct Tile {
 // The tile of this index, if every expert's rows are cut into tiles of kTileM. All lanes get it.
 __device__ inline Tile warp_find_tile(const int* starts, int index) {
     const int lane = threadIdx.x % 32;
-    for (int base = 0; base < kExperts; base += 32) {
+    int base = -32, row = 0, end = 0, passed = 0;
+    unsigned beyond = 0;
+    while (beyond == 0 && base + 32 < kExperts) {
+        base += 32;
+        index -= passed;
         const int expert = base + lane;
-        const int first = expert < kExperts ? starts[expert] : 0, end = expert < kExperts ? starts[expert + 1] : 0;
+        const int first = expert < kExperts ? starts[expert] : 0;
+        end = expert < kExperts ? starts[expert + 1] : 0;
         const int own = ceil_div(end - first, kTileM);
         int through = own;  // tiles of this expert and of those before it among the 32
 #pragma unroll
@@ -56,19 +61,17 @@ __device__ inline Tile warp_find_tile(const int* starts, int index) {
             const int before = __shfl_up_sync(0xffffffffu, through, step);
             if (lane >= step) through += before;
         }
-        const unsigned beyond = __ballot_sync(0xffffffffu, through > index);
-        if (beyond != 0) {
-            const int from = __ffs(beyond) - 1;
-            const int row = first + (index - (through - own)) * kTileM;
-            Tile tile;
-            tile.expert = base + from;
-            tile.first = __shfl_sync(0xffffffffu, row, from);
-            tile.end = min(__shfl_sync(0xffffffffu, end, from), tile.first + kTileM);
-            return tile;
-        }
-        index -= __shfl_sync(0xffffffffu, through, 31);
+        beyond = __ballot_sync(0xffffffffu, through > index);
+        row = first + (index - (through - own)) * kTileM;
+        passed = __shfl_sync(0xffffffffu, through, 31);
     }
-    return Tile{};
+    const int from = beyond == 0 ? 0 : __ffs(beyond) - 1;
+    Tile tile;
+    tile.expert = base + from;
+    tile.first = __shfl_sync(0xffffffffu, row, from);
+    tile.end = min(__shfl_sync(0xffffffffu, end, from), tile.first + kTileM);
+    if (beyond == 0) tile.end = tile.first;
+    return tile;
 }
 
 //@ activate
