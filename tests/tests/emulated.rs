@@ -15,9 +15,8 @@ fn all_pass(folder: &str, prefix: &str, precision: Precision) {
     if let Err(e) = Nvrtc::get() {
         return skip(&e.to_string());
     }
-    let named = |p: &std::path::PathBuf| {
-        p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(prefix))
-    };
+    let named =
+        |p: &std::path::PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(prefix));
     let cases: Vec<_> = files(&vectors(folder), ".safetensors").into_iter().filter(named).collect();
     assert!(!cases.is_empty(), "there is no {prefix}* in {folder}");
     for name in ARCHS {
@@ -26,7 +25,11 @@ fn all_pass(folder: &str, prefix: &str, precision: Precision) {
         let report = check(&cx, &cases).expect("the files are cases");
         assert!(report.ok, "{name}: {report}");
         for case in &report.cases {
-            assert!(case.rows.iter().any(|r| r.verdict == Verdict::Pass), "nothing of {} was judged", case.path);
+            assert!(
+                case.rows.iter().any(|r| r.verdict == Verdict::Pass),
+                "nothing of {} was judged",
+                case.path
+            );
         }
     }
 }
@@ -34,4 +37,9 @@ fn all_pass(folder: &str, prefix: &str, precision: Precision) {
 #[test]
 fn gated_norms_of_mamba2_in_f32() {
     all_pass("mamba2", "norm_", Precision::F32);
+}
+
+#[test]
+fn rotations_in_f32() {
+    all_pass("attention", "rope_", Precision::F32);
 }

@@ -7,7 +7,9 @@ use super::tally::Tallies;
 use anyhow::{Result, ensure};
 use jet_codegen::op::{BufId, StateId};
 use jet_codegen::program::Program;
-use jet_runtime::device::{Device, Executable, Grade, Limits, LoadRequest, Outputs, Precision, Segment, SlotId};
+use jet_runtime::device::{
+    Device, Executable, Grade, Limits, LoadRequest, Outputs, Precision, Segment, SlotId,
+};
 use jet_runtime::select::{NoSchedules, ScheduleSource};
 use jet_runtime::weights::WeightSource;
 

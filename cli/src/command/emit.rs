@@ -73,7 +73,9 @@ pub(crate) fn run(args: &EmitArgs) -> Result<ExitCode> {
     }
     let Some((_, problem)) = problems.first() else {
         let op = args.op.as_deref().unwrap_or_default();
-        return Err(Usage(format!("`{}` has no op `{op}`; leave out --op to see what it has", args.target)).into());
+        return Err(
+            Usage(format!("`{}` has no op `{op}`; leave out --op to see what it has", args.target)).into()
+        );
     };
     for (_, other) in &problems[1..] {
         output::complain(&format!("also: '{other}'"));
@@ -137,7 +139,8 @@ fn resources(
 ) -> Result<String> {
     let compiled = Nvrtc::get()?.compile(&source.text, arch, Output::Cubin)?;
     let floor = kernel.floor(problem);
-    let mut out = format!("{problem}\n{values}\ngrade compiled, {arch}, cubin {} bytes\n", compiled.cubin.len());
+    let mut out =
+        format!("{problem}\n{values}\ngrade compiled, {arch}, cubin {} bytes\n", compiled.cubin.len());
     out += &format!("floor {} bytes, {} FLOPs\n", floor.bytes, floor.flops);
     for entry in &source.entries {
         let Some(r) = compiled.resources_of(&entry.name) else { continue };

@@ -49,7 +49,9 @@ fn every_code_of_a_format_is_widened_exactly() {
     let widened: [(&str, fn(u16) -> f32); 2] =
         [("bf16", |c| bf16::from_bits(c).to_f32()), ("f16", |c| f16::from_bits(c).to_f32())];
     for (ty, want) in widened {
-        let Some(out) = run(&kernel(WIDEN, ty, 65_536), "sm_80", 256, &[codes.clone()], 4 * 65_536) else {
+        let Some(out) =
+            run(&kernel(WIDEN, ty, 65_536), "sm_80", 256, std::slice::from_ref(&codes), 4 * 65_536)
+        else {
             return;
         };
         for (code, got) in floats(&out).into_iter().enumerate() {

@@ -44,7 +44,9 @@ fn close(got: &[f32], want: &[f64], tolerance: f64, what: &str) {
 
 #[test]
 fn sixteen_bit_products_take_their_operands_from_shared_memory() {
-    let formats: [(&str, fn(f32) -> (f32, [u8; 2])); 2] = [
+    /// A value rounded, and its bytes.
+    type Round = fn(f32) -> (f32, [u8; 2]);
+    let formats: [(&str, Round); 2] = [
         ("bf16", |v| (bf16::from_f32(v).to_f32(), bf16::from_f32(v).to_le_bytes())),
         ("f16", |v| (f16::from_f32(v).to_f32(), f16::from_f32(v).to_le_bytes())),
     ];
@@ -113,7 +115,9 @@ fn a_tile_beyond_its_operand_is_zero() {
 }";
     let codes: Vec<u8> = (1..=100u16).flat_map(u16::to_le_bytes).collect();
     for vec in ["2", "4"] {
-        let Some(out) = run(&text.replace("VEC", vec), "sm_80", 32, &[codes.clone()], 512) else { return };
+        let Some(out) = run(&text.replace("VEC", vec), "sm_80", 32, std::slice::from_ref(&codes), 512) else {
+            return;
+        };
         for (i, got) in out.as_chunks::<2>().0.iter().enumerate() {
             let (row, col) = (i / 32, i % 32);
             let want = if row < 5 && col < 13 { row * 20 + col + 1 } else { 0 };
