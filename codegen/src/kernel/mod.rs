@@ -10,12 +10,15 @@ pub mod attention_decode;
 pub mod conv;
 pub mod dynamic_conv;
 pub mod elementwise;
+pub mod experts;
 pub mod family;
 pub mod format;
+pub mod gated_delta;
 pub mod gemm;
 pub mod kv_append;
 pub mod launch;
 pub mod norm;
+pub mod route;
 pub mod ssd;
 
 pub use family::{ArchFamily, families};
@@ -37,6 +40,9 @@ pub const ALL: &[&dyn Kernel] = &[
     &conv::ConvKernel,
     &ssd::SsdKernel,
     &dynamic_conv::DynamicConvKernel,
+    &gated_delta::GatedDeltaKernel,
+    &route::RouteKernel,
+    &experts::ExpertsKernel,
 ];
 
 /// The family called `name`.

@@ -20,8 +20,11 @@ mod attention;
 mod conv;
 mod dynamic_conv;
 mod elementwise;
+mod experts;
+mod gated_delta;
 mod gemm;
 mod norm;
+mod route;
 mod ssd;
 
 use case::Family;
@@ -39,6 +42,9 @@ const FAMILIES: &[&dyn Family] = &[
     &conv::Conv,
     &ssd::Ssd,
     &dynamic_conv::DynamicConv,
+    &gated_delta::GatedDelta,
+    &route::Route,
+    &experts::Experts,
 ];
 
 /// Families to look at, each with its kernel.

@@ -63,7 +63,9 @@ impl Shape {
             format!("heads of {} are not aligned to {}", s.d_head, p.dim("align"))
         })?;
         let f = Formats::of(p)?;
-        require(f.get("k_cache") == f.get("v_cache"), || "keys and values are cached in one format".to_owned())?;
+        require(f.get("k_cache") == f.get("v_cache"), || {
+            "keys and values are cached in one format".to_owned()
+        })?;
         Ok(s)
     }
 
@@ -119,7 +121,8 @@ impl Kernel for AttentionKernel {
     fn serves(&self, p: &Problem) -> Result<(), Illegal> {
         let s = Shape::of(p)?;
         require(p.dim("cached") == 0 || s.window == 0, || {
-            "a ring of the window has lost keys that its first queries see once the new ones are in it".to_owned()
+            "a ring of the window has lost keys that its first queries see once the new ones are in it"
+                .to_owned()
         })
     }
 
@@ -142,7 +145,8 @@ impl Kernel for AttentionKernel {
         let pack = usize::from(s.group() > 1 && s.group() <= 64);
         // Tiles of whole tokens waste no rows; few rows take few warps.
         let whole = if s.group().is_multiple_of(3) { [192, 96] } else { [128, 64] };
-        let mut tiles: Vec<(usize, usize)> = whole.iter().map(|m| (*m, if m % 3 == 0 { 6 } else { 4 })).collect();
+        let mut tiles: Vec<(usize, usize)> =
+            whole.iter().map(|m| (*m, if m % 3 == 0 { 6 } else { 4 })).collect();
         if whole[0] == 128 && arch.smem_per_cta > 128 << 10 {
             tiles.insert(0, (128, 8));
         }
@@ -168,7 +172,9 @@ fn legal(p: &Problem, s: &Attention) -> Result<(), Illegal> {
     let shape = Shape::sizes(p);
     let packed = if s.pack == 1 { shape.group() } else { 1 };
     require(packed <= s.tile_m, || format!("{packed} heads of a token in a tile of {} rows", s.tile_m))?;
-    require(s.pack == 0 || shape.group() > 1, || "a KV head with one query head has nothing to pack".to_owned())?;
+    require(s.pack == 0 || shape.group() > 1, || {
+        "a KV head with one query head has nothing to pack".to_owned()
+    })?;
     require(shape.page.is_multiple_of(s.tile_n), || {
         format!("tiles of {} keys on pages of {}", s.tile_n, shape.page)
     })

@@ -63,7 +63,11 @@ impl Form for Mma {
         let s = AttentionDecode::from_values(values).unwrap_or_default();
         // Sums and queries, scores, addresses.
         let registers = dim(p) / 2 + dim(p) / 4 + s.tile_n / 2 + 64;
-        Budget { threads: 32 * s.warps as u32, registers: registers.min(255) as u32, smem: smem(p, &s) as u32 }
+        Budget {
+            threads: 32 * s.warps as u32,
+            registers: registers.min(255) as u32,
+            smem: smem(p, &s) as u32,
+        }
     }
 
     fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {

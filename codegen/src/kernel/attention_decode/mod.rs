@@ -8,9 +8,7 @@ mod mma;
 mod simt;
 
 use super::attention::Shape;
-use super::{
-    Elem, Entry, Extent, Floor, Form, Formats, Kernel, Scratch, Size, Source,
-};
+use super::{Elem, Entry, Extent, Floor, Form, Formats, Kernel, Scratch, Size, Source};
 use crate::arch::Arch;
 use crate::emit::Writer;
 use crate::schedule::{Illegal, Param, Problem, Schedule, Values};

@@ -31,7 +31,9 @@ impl Form for Simt {
 
     fn legal(&self, p: &Problem, values: &Values, _arch: &Arch) -> Result<(), Illegal> {
         let s = AttentionDecode::from_values(values)?;
-        require(s.stages == 2 && s.tile_n == 32, || "it has no ring, and tiles as wide as a warp".to_owned())?;
+        require(s.stages == 2 && s.tile_n == 32, || {
+            "it has no ring, and tiles as wide as a warp".to_owned()
+        })?;
         require(p.dim("page").is_multiple_of(s.tile_n), || {
             format!("tiles of {} keys on pages of {}", s.tile_n, p.dim("page"))
         })
@@ -40,7 +42,11 @@ impl Form for Simt {
     fn budget(&self, p: &Problem, values: &Values, _arch: &Arch) -> Budget {
         let s = AttentionDecode::from_values(values).unwrap_or_default();
         let sums = rows(p) * (p.dim("d_head").div_ceil(32) + 4);
-        Budget { threads: 32 * s.warps as u32, registers: (sums + 64).min(255) as u32, smem: smem(p, &s) as u32 }
+        Budget {
+            threads: 32 * s.warps as u32,
+            registers: (sums + 64).min(255) as u32,
+            smem: smem(p, &s) as u32,
+        }
     }
 
     fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {

@@ -4,6 +4,8 @@
 
 mod conv;
 mod elementwise;
+mod experts;
+mod gated_delta;
 mod linear;
 mod norm;
 mod rope;
@@ -29,15 +31,15 @@ pub(super) fn lower(cx: &Cx<'_>, op: &Op) -> Result<Vec<Vec<Choice>>, Unserved> 
             Ok(conv::dynamic(cx, (*u, *h, *out), (*w2, *bias), *state, *taps))
         }
         Op::JetGates { a, b, a_log, dt_bias } => Ok(elementwise::gates(cx, (*a, *b), *a_log, *dt_bias)),
-        Op::GatedDelta(_) => unserved(op),
+        Op::GatedDelta(d) => Ok(gated_delta::lower(cx, d)),
         Op::GatedNorm { x, z, weight, groups, eps, order, out } => {
             Ok(norm::gated(cx, (*x, *z, *out), *weight, *groups, *eps, *order))
         }
         Op::Unary { f, x, out } => Ok(elementwise::unary(cx, *f, *x, *out)),
         Op::Glu { gate, up, act, out } => Ok(elementwise::glu(cx, *gate, *up, *act, *out)),
         Op::Add { x, out } => Ok(elementwise::pair(cx, "add", *x, *out)),
-        Op::Route { .. } => unserved(op),
-        Op::Experts(_) => unserved(op),
+        Op::Route { .. } => Ok(experts::route(cx, op)),
+        Op::Experts(e) => Ok(experts::experts(cx, e)),
         Op::Gather { x, out } => Ok(elementwise::pair(cx, "gather", *x, *out)),
         Op::Copy { x, out } => Ok(elementwise::pair(cx, "copy", *x, *out)),
     }
