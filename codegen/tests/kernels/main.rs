@@ -14,6 +14,7 @@ mod golden;
 mod parity;
 mod rig;
 
+mod argmax;
 mod elementwise;
 mod experts;
 mod gated_delta;
@@ -33,6 +34,7 @@ const FAMILIES: &[&dyn Family] = &[
     &gated_delta::GatedDelta,
     &route::Route,
     &experts::Experts,
+    &argmax::Argmax,
 ];
 
 /// Families to look at, each with its kernel.
