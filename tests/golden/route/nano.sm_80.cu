@@ -101,7 +101,8 @@ __device__ inline void warp_keep_groups(Scores& token) {
         rest.take(first.index);
         const Candidate second = rest.best(n * kGroupSize, (n + 1) * kGroupSize);
         const float none = -infinity();
-        const float best = first.index == kNone ? none : first.value, next = second.index == kNone ? none : second.value;
+        const float best = first.index == kNone ? none : first.value;
+        const float next = second.index == kNone ? none : second.value;
         if (lane == n) group.meet(kGroupSize > 1 ? best + next : best, n);
     }
     unsigned kept = 0;
