@@ -76,7 +76,8 @@ impl AsyncOp {
         for join in self.joins(reads) {
             let (hit, known) = match *join {
                 Join::Lanes { cta, warp, lanes, tick } => {
-                    (lanes, clock.part(cta).and_then(|p| p.warp(warp)).is_some_and(|t| t.low() >= tick))
+                    let ticks = clock.part(cta).and_then(|p| p.warp(warp));
+                    (lanes, ticks.is_some_and(|t| t.low() >= tick || whole && t.reaches(lanes, tick)))
                 }
                 Join::Phase { cta, index, phase, lanes } => {
                     (lanes, clock.part(cta).is_some_and(|p| p.phase(index) >= phase))

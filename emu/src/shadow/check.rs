@@ -9,6 +9,8 @@ use super::types::{Class, Kind, Proxy, Race, Space};
 const MOST: usize = 64;
 /// Reads of a cell from where on those of one warp are told as one.
 const MANY: usize = 4;
+/// Reads of a cell from where on those that others stand for are dropped.
+const TIDY: usize = 12;
 
 /// An access on its way through memory.
 pub(super) struct Pass<'a> {
@@ -24,6 +26,8 @@ pub(super) struct Pass<'a> {
     /// What is known of cells: from, to.
     memo: [(Cell, Cell); 4],
     memos: usize,
+    /// The lanes that touch an address, the last that was asked for.
+    here: std::cell::Cell<(u64, u32)>,
     /// Classes and earlier instructions of what was reported.
     told: Vec<(Class, u32)>,
 }
@@ -59,6 +63,7 @@ impl<'a> Pass<'a> {
         // No cell holds all ones, so nothing is known at first.
         let nothing = Cell { writes: u32::MAX, reads: u32::MAX };
         let memo = [(nothing, nothing); 4];
+        let here = std::cell::Cell::new((u64::MAX, 0));
         Pass {
             event,
             id,
@@ -70,40 +75,41 @@ impl<'a> Pass<'a> {
             same_value,
             memo,
             memos: 0,
+            here,
             told: Vec::new(),
         }
     }
 
     /// What an event of one of the lists means, and whether that is so for all cells with the event.
     fn judge(&mut self, log: &Log, id: u32, address: u64, len: u32) -> (Verdict, bool) {
-        let past = *log.event(id);
+        let past = log.event(id);
         if id == self.id {
             return self.judge_itself(log, address, len);
         }
         if !past.kind.writes() && !self.event.kind.writes() {
-            return self.judge_reads(log, &past, address, len);
+            return self.judge_reads(log, past, address, len);
         }
         if past.non_coherent() || self.event.non_coherent() {
-            let spot = self.any_spot(log, &past, address);
-            self.report(Class::NonCoherent, &past, spot);
+            let spot = self.any_spot(log, past, address);
+            self.report(Class::NonCoherent, past, spot);
             return (Verdict::Keep, false);
         }
-        if self.event.covers(&past) && self.event.piece == past.piece {
-            return self.judge_strong(log, &past, address, len);
+        if self.event.covers(past) && self.event.piece == past.piece {
+            return self.judge_strong(log, past, address, len);
         }
-        let (mut answer, mut spot) = self.ask(log, &past, Which::Order, address, len);
+        let (mut answer, mut spot) = self.ask(log, past, Which::Order, address, len);
         if answer == Answer::No && past.init {
-            (answer, spot) = self.ask(log, &past, Which::Init, address, len);
+            (answer, spot) = self.ask(log, past, Which::Init, address, len);
         }
         if answer == Answer::No {
-            let spot = spot.unwrap_or_else(|| self.any_spot(log, &past, address));
-            let class = self.classify(log, &past, id, spot, address, len);
-            self.report(class, &past, spot);
+            let spot = spot.unwrap_or_else(|| self.any_spot(log, past, address));
+            let class = self.classify(log, past, id, spot, address, len);
+            self.report(class, past, spot);
             return (Verdict::Drop, false);
         }
         let sure = answer != Answer::Depends;
-        let fenced = self.judge_proxy(log, &past, address, len);
-        let verdict = if self.stands_for(&past) { Verdict::Drop } else { Verdict::Keep };
+        let fenced = self.judge_proxy(log, past, address, len);
+        let verdict = if self.stands_for(past) { Verdict::Drop } else { Verdict::Keep };
         (verdict, sure && fenced)
     }
 
@@ -173,9 +179,17 @@ impl<'a> Pass<'a> {
     fn within(&self, log: &Log, past: &Event, address: u64, len: u32) -> bool {
         let step = step_of(past, &self.event, address, len);
         (0..len).step_by(step as usize).all(|at| {
-            let at = (address + u64::from(at)) as u32;
-            self.event.lanes_at(&log.tables, at) & !past.lanes_at(&log.tables, at) == 0
+            let at = address + u64::from(at);
+            self.lanes_at(log, at) & !past.lanes_at(&log.tables, at as u32) == 0
         })
+    }
+
+    /// The lanes of the access that touch an address.
+    fn lanes_at(&self, log: &Log, address: u64) -> u32 {
+        if self.here.get().0 != address {
+            self.here.set((address, self.event.lanes_at(&log.tables, address as u32)));
+        }
+        self.here.get().1
     }
 
     /// Whether a clock covers an event; where it does not, or only for some bytes, with a pair of lanes.
@@ -194,7 +208,7 @@ impl<'a> Pass<'a> {
         for at in (0..len).step_by(step as usize) {
             let address = address + u64::from(at);
             let then = past.lanes_at(&log.tables, address as u32);
-            let now = self.event.lanes_at(&log.tables, address as u32);
+            let now = self.lanes_at(log, address);
             for past_lane in bits(then) {
                 for lane in bits(now) {
                     if !self.known.one(past, past_lane, &self.event, lane, which) {
@@ -209,7 +223,7 @@ impl<'a> Pass<'a> {
     /// A pair of lanes that touch an address, different threads if possible.
     fn any_spot(&self, log: &Log, past: &Event, address: u64) -> Spot {
         let then = past.lanes_at(&log.tables, address as u32);
-        let now = self.event.lanes_at(&log.tables, address as u32);
+        let now = self.lanes_at(log, address);
         let past_lane = then.trailing_zeros() & 31;
         let others = if past.same_warp(&self.event) { now & !(1 << past_lane) } else { now };
         let lane = if others != 0 { others } else { now }.trailing_zeros() & 31;
@@ -249,6 +263,8 @@ impl<'a> Pass<'a> {
             _ if past.init && (now.proxy == Proxy::Async || now.cta != past.cta) => {
                 (Class::MbarrierInitFence, [Which::Fenced, Which::Init])
             }
+            // Operations of an mbarrier, one of them by a copy: only its initialisation needs a fence.
+            Proxy::Async if past.kind == Kind::Atomic && now.kind == Kind::Atomic => return true,
             Proxy::Async if past.kind.writes() => (Class::MissingProxyFence, [Which::Fenced; 2]),
             Proxy::Async if self.strict && now.kind.writes() => {
                 (Class::MissingProxyFenceAfterRead, [Which::Fenced; 2])
@@ -311,8 +327,8 @@ impl<'a> Pass<'a> {
             return None;
         }
         let lanes_at = |at: u32| {
-            let at = (address + u64::from(at)) as u32;
-            past.lanes_at(&log.tables, at) | now.lanes_at(&log.tables, at)
+            let at = address + u64::from(at);
+            past.lanes_at(&log.tables, at as u32) | self.lanes_at(log, at)
         };
         let lanes = lanes_at(0);
         let step = step_of(past, now, address, len);
@@ -343,19 +359,68 @@ impl<'a> Pass<'a> {
         log.prepend(self.id, rest)
     }
 
+    /// Lets the access join the writes of a cell.
+    fn join_writes(
+        &mut self,
+        log: &mut Log,
+        cell: Cell,
+        writes: Judged,
+        reads: Judged,
+        sure: &mut bool,
+        (address, len): (u64, u32),
+    ) -> Cell {
+        if self.event.scope.is_none() {
+            return Cell { writes: self.id, reads: 0 };
+        }
+        let reads = log.list(&reads.kept);
+        if writes.redundant {
+            return Cell { writes: cell.writes, reads };
+        }
+        let merge = self.may_merge(log, &writes.kept);
+        *sure &= !merge;
+        Cell { writes: self.with_itself(log, writes.kept, merge, address, len), reads }
+    }
+
+    /// Lets the access join the reads of a cell. Reads do not mind each other, so the list is only tidied when it grows
+    /// long; but a warp's reads since it last gave away what it knows are told once.
+    fn join_reads(&mut self, log: &mut Log, list: u32, address: u64, len: u32) -> (u32, bool) {
+        let now = self.event;
+        let mut mine = 0;
+        let mut sure = true;
+        for id in log.ids(list) {
+            let past = log.event(id);
+            if id == self.id {
+                return (list, false);
+            }
+            if past.same_warp(&now) && past.tick == now.tick {
+                let (verdict, certain) = self.judge_reads(log, past, address, len);
+                sure &= certain;
+                mine += 1;
+                if verdict == Verdict::Redundant {
+                    return (list, certain);
+                }
+            }
+        }
+        let count = log.count(list) as usize;
+        if count < MANY || mine == 0 && count < TIDY {
+            return (log.prepend(self.id, list), sure);
+        }
+        let judged = self.judge_list(log, list, address, len);
+        let merge = judged.kept.len() >= MANY && self.may_merge(log, &judged.kept);
+        (self.with_itself(log, judged.kept, merge, address, len), judged.sure && !merge)
+    }
+
     /// Judges a list: what is left of it, whether that holds for all cells with it, whether it stays as it is.
     fn judge_list(&mut self, log: &Log, list: u32, address: u64, len: u32) -> Judged {
-        let mut judged = Judged { kept: Vec::new(), sure: true, whole: true, redundant: false };
+        let mut judged = Judged { kept: Vec::new(), sure: true, redundant: false };
         for id in log.ids(list) {
             let (verdict, sure) = self.judge(log, id, address, len);
             judged.sure &= sure;
             match verdict {
                 Verdict::Keep => judged.kept.push(id),
-                Verdict::Drop => judged.whole = false,
-                Verdict::Redundant => {
-                    judged.redundant = true;
-                    judged.kept.push(id);
-                }
+                Verdict::Drop => {}
+                // Whatever else is in the list met that one, or was met by it.
+                Verdict::Redundant => return Judged { kept: vec![id], sure, redundant: true },
             }
         }
         judged
@@ -365,33 +430,21 @@ impl<'a> Pass<'a> {
 struct Judged {
     kept: Vec<u32>,
     sure: bool,
-    whole: bool,
     redundant: bool,
 }
 
 impl Visit for Pass<'_> {
     fn leaf(&mut self, log: &mut Log, cell: Cell, address: u64, len: u32) -> Cell {
         let writes = self.judge_list(log, cell.writes, address, len);
-        let reads = self.judge_list(log, cell.reads, address, len);
-        let mut sure = writes.sure && reads.sure;
+        let mut sure = writes.sure;
         let new = if self.event.kind == Kind::Read {
-            let merge = reads.kept.len() >= MANY && self.may_merge(log, &reads.kept);
-            sure &= !merge;
-            let list = match (reads.redundant, reads.whole && !merge && reads.kept.len() < MOST) {
-                (true, _) => cell.reads,
-                (_, true) => log.prepend(self.id, cell.reads),
-                (_, false) => self.with_itself(log, reads.kept, merge, address, len),
-            };
-            Cell { writes: cell.writes, reads: list }
-        } else if self.event.scope.is_none() {
-            Cell { writes: self.id, reads: 0 }
-        } else if writes.redundant {
-            Cell { writes: cell.writes, reads: log.list(&reads.kept) }
+            let (reads, certain) = self.join_reads(log, cell.reads, address, len);
+            sure &= certain;
+            Cell { writes: cell.writes, reads }
         } else {
-            let merge = self.may_merge(log, &writes.kept);
-            sure &= !merge;
-            let list = self.with_itself(log, writes.kept, merge, address, len);
-            Cell { writes: list, reads: log.list(&reads.kept) }
+            let reads = self.judge_list(log, cell.reads, address, len);
+            sure &= reads.sure;
+            self.join_writes(log, cell, writes, reads, &mut sure, (address, len))
         };
         if sure {
             self.memo[self.memos % 4] = (cell, new);
@@ -403,6 +456,11 @@ impl Visit for Pass<'_> {
     #[inline]
     fn shortcut(&self, cell: Cell) -> Option<Cell> {
         self.memo.iter().find(|m| m.0 == cell).map(|m| m.1)
+    }
+
+    #[inline]
+    fn latest(&self) -> (Cell, Cell) {
+        self.memo[self.memos.wrapping_sub(1) % 4]
     }
 }
 

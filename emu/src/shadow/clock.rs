@@ -40,6 +40,11 @@ impl Ticks {
         }
     }
 
+    /// Whether any of some lanes is at a tick or beyond.
+    pub(super) fn reaches(&self, lanes: u32, tick: u32) -> bool {
+        self.high >= tick && (0..32).any(|l| lanes >> l & 1 == 1 && self.get(l) >= tick)
+    }
+
     fn list(&self) -> [u32; 32] {
         std::array::from_fn(|lane| self.get(lane as u32))
     }

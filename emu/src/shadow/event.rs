@@ -81,6 +81,17 @@ impl Event {
         Event { single: event.is_spread() || lanes.is_power_of_two(), ..event }
     }
 
+    /// Whether no two of its lanes touch one byte.
+    fn is_single(&self, tables: &[[u32; 32]]) -> bool {
+        self.single
+            || match self.shape {
+                Shape::Table(index) => {
+                    tables.get(index as usize).is_some_and(|t| apart(t, self.lanes, self.size.into()))
+                }
+                _ => false,
+            }
+    }
+
     /// Whether a byte's address alone says which lane touched it.
     fn is_spread(&self) -> bool {
         matches!(self.shape, Shape::Affine { stride, .. } if stride.unsigned_abs() >= self.size.into() && stride != 0)
@@ -169,6 +180,26 @@ impl Event {
     }
 }
 
+/// Whether the accesses of lanes do not overlap.
+fn apart(table: &[u32; 32], lanes: u32, size: u32) -> bool {
+    let all = || (0..32).filter(|&i| lanes >> i & 1 == 1).map(|i| table[i]);
+    let (low, high) = all().fold((u32::MAX, 0), |(low, high), a| (low.min(a), high.max(a)));
+    let unaligned = all().fold(0, |bits, a| bits | a) & size.wrapping_sub(1);
+    let shift = size.trailing_zeros();
+    if size.is_power_of_two() && unaligned == 0 && high.saturating_sub(low) >> shift < 4096 {
+        // Aligned and near each other: a bit for each place.
+        let mut taken = [0u64; 64];
+        return all().fold(true, |apart, a| {
+            let place = (a - low) >> shift;
+            let (word, bit) = (&mut taken[place as usize / 64], 1u64 << (place % 64));
+            let free = *word & bit == 0;
+            *word |= bit;
+            apart & free
+        });
+    }
+    all().all(|a| all().filter(|b| b.wrapping_sub(a) < size).count() == 1)
+}
+
 /// What an access comes after: the clocks of its lanes.
 pub(super) struct Known<'a> {
     pub(super) view: &'a View,
@@ -239,7 +270,12 @@ impl Known<'_> {
             _ => false,
         };
         let same_lanes = past.lanes == now.lanes || past.is_spread();
-        if certain && past.single && now.single && same_lanes && past.same_shape(now, tables) {
+        if certain
+            && same_lanes
+            && past.same_shape(now, tables)
+            && past.is_single(tables)
+            && now.is_single(tables)
+        {
             Answer::Yes
         } else {
             Answer::Depends
@@ -260,13 +296,13 @@ impl Known<'_> {
     /// Whether a clock of lane `lane` of access `now` covers lane `past_lane` of event `past`.
     pub(super) fn one(&self, past: &Event, past_lane: u32, now: &Event, lane: u32, which: Which) -> bool {
         let clock = self.clock(which);
-        let knows = |cta: u32, warp: u32, of: u32, tick: u32| match self.own {
-            Some(own) if (own.cta, own.warp, lane) == (cta, warp, of) => {
-                Self::own_tick(own, which, lane) >= tick
-            }
-            _ => {
-                clock.and_then(|c| c.part(cta)).and_then(|p| p.warp(warp)).is_some_and(|t| t.get(of) >= tick)
-            }
+        let knows = |cta: u32, warp: u32, of: u32, tick: u32| {
+            let itself = self.own.filter(|o| (o.cta, o.warp, lane) == (cta, warp, of));
+            itself.is_some_and(|o| Self::own_tick(o, which, lane) >= tick)
+                || clock
+                    .and_then(|c| c.part(cta))
+                    .and_then(|p| p.warp(warp))
+                    .is_some_and(|t| t.get(of) >= tick)
         };
         let Some(id) = past.op else { return knows(past.cta, past.warp.into(), past_lane, past.tick) };
         let Some(op) = self.asyncs.get(id) else { return true };

@@ -15,6 +15,8 @@ const PAGE: u64 = 4096;
 const CELL: u64 = 16;
 const CELLS: usize = (PAGE / CELL) as usize;
 
+type Page = Box<[Cell; CELLS]>;
+
 /// In `Cell::writes`: the rest is the number of four smaller cells.
 const SPLIT: u32 = 1 << 31;
 /// In a list: the rest is the number of a node, not of an event.
@@ -31,6 +33,8 @@ pub(super) struct Cell {
 struct Node {
     event: u32,
     next: u32,
+    /// Events in the list.
+    count: u32,
 }
 
 /// Turns a cell into another when an access touches it.
@@ -39,6 +43,8 @@ pub(super) trait Visit {
     fn leaf(&mut self, log: &mut Log, cell: Cell, address: u64, len: u32) -> Cell;
     /// What [`Visit::leaf`] would surely say, if that is known.
     fn shortcut(&self, cell: Cell) -> Option<Cell>;
+    /// The last thing that is known for sure: what becomes of which cell.
+    fn latest(&self) -> (Cell, Cell);
 }
 
 /// The accesses that cells speak of.
@@ -62,7 +68,7 @@ impl Log {
         self.events.push(nobody);
         self.tables.clear();
         self.nodes.clear();
-        self.nodes.push(Node { event: 0, next: 0 });
+        self.nodes.push(Node { event: 0, next: 0, count: 0 });
     }
 
     /// Remembers an access.
@@ -102,12 +108,22 @@ impl Log {
         })
     }
 
+    /// How many events a list has.
+    pub(super) fn count(&self, list: u32) -> u32 {
+        match list {
+            0 => 0,
+            node if node & NODE != 0 => self.nodes[(node & !NODE) as usize].count,
+            _ => 1,
+        }
+    }
+
     /// A list with an event before it.
     pub(super) fn prepend(&mut self, event: u32, next: u32) -> u32 {
         if next == 0 {
             return event;
         }
-        self.nodes.push(Node { event, next });
+        let count = self.count(next) + 1;
+        self.nodes.push(Node { event, next, count });
         (self.nodes.len() as u32 - 1) | NODE
     }
 
@@ -141,7 +157,7 @@ impl Hasher for PageHasher {
 pub(super) struct Memory {
     index: HashMap<u64, u32, BuildHasherDefault<PageHasher>>,
     last: (u64, u32),
-    pages: Vec<Box<[Cell; CELLS]>>,
+    pages: Vec<Page>,
     free_pages: Vec<u32>,
     splits: Vec<[Cell; 4]>,
     free_splits: Vec<u32>,
@@ -213,6 +229,15 @@ impl Memory {
             let page = self.page(at / PAGE);
             let stop = end.min((at / PAGE + 1).saturating_mul(PAGE));
             while at < stop {
+                if at.is_multiple_of(CELL) {
+                    let (first, last) = ((at % PAGE / CELL) as usize, ((stop - at) / CELL) as usize);
+                    let (from, to) = visit.latest();
+                    let alike = self.pages[page][first..first + last].iter_mut().take_while(|c| **c == from);
+                    at += alike.map(|c| *c = to).count() as u64 * CELL;
+                    if at == stop {
+                        break;
+                    }
+                }
                 let index = (at % PAGE / CELL) as usize;
                 let inside = (at % CELL) as u32;
                 let size = (CELL - u64::from(inside)).min(stop - at) as u32;
@@ -378,7 +403,7 @@ impl Marks {
     fn finish(&mut self, log: &mut Log) {
         for i in (1..log.nodes.len()).rev() {
             if self.nodes[i] != 0 {
-                let Node { event, next } = log.nodes[i];
+                let Node { event, next, .. } = log.nodes[i];
                 self.list(event);
                 self.list(next);
             }
@@ -407,8 +432,8 @@ impl Marks {
         for i in 1..log.nodes.len() {
             if self.nodes[i] != 0 {
                 self.nodes[i] = nodes.len() as u32;
-                let Node { event, next } = log.nodes[i];
-                nodes.push(Node { event: self.new_name(event), next: self.new_name(next) });
+                let Node { event, next, count } = log.nodes[i];
+                nodes.push(Node { event: self.new_name(event), next: self.new_name(next), count });
             }
         }
         log.nodes = nodes;
@@ -436,5 +461,9 @@ impl Visit for Forget {
 
     fn shortcut(&self, cell: Cell) -> Option<Cell> {
         (cell.writes & SPLIT == 0).then(Cell::default)
+    }
+
+    fn latest(&self) -> (Cell, Cell) {
+        (Cell::default(), Cell::default())
     }
 }

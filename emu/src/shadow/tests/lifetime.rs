@@ -67,11 +67,11 @@ fn a_copy_that_still_reads_at_its_ctas_exit_is_told() {
 fn one_instruction_may_go_to_several_ctas() {
     let mut w = World::clusters(1, 4, Options::default());
     w.cluster_barrier(&[0, 1, 2, 3], 0, true);
-    let addresses: [u64; 32] = std::array::from_fn(|i| (i as u64 % 4) << SHARED_BITS | 1024 + 4 * i as u64);
+    let addresses: [u64; 32] = std::array::from_fn(|i| ((i as u64 % 4) << SHARED_BITS) + 1024 + 4 * i as u64);
     w.d.access(w.warp(0, 0), Space::Shared, &addresses, &Access::weak(1, Kind::Write, 4));
     w.clean();
     for (cta, lane) in [(0, 8u64), (1, 9), (2, 30), (3, 31)] {
-        let at = (cta as u64) << SHARED_BITS | 1024 + 4 * lane;
+        let at = ((cta as u64) << SHARED_BITS) + 1024 + 4 * lane;
         w.d.access_affine(w.lanes((cta, 3, 0)), Space::Shared, at, 0, &Access::weak(2, Kind::Read, 4));
         let race = w.d.take();
         if cta == 0 {
@@ -83,7 +83,7 @@ fn one_instruction_may_go_to_several_ctas() {
     w.d.access_affine(
         w.lanes((1, 3, 0)),
         Space::Shared,
-        1 << SHARED_BITS | 1024 + 32,
+        (1 << SHARED_BITS) + 1024 + 32,
         0,
         &Access::weak(4, Kind::Write, 4),
     );

@@ -276,3 +276,27 @@ fn a_grid_is_ordered_after_the_one_before() {
     w.d.access_affine(cta.warp(2).lanes(ALL), Space::Global, 64, 0, &Access::weak(3, Kind::Read, 4));
     w.clean();
 }
+
+#[test]
+fn many_lanes_that_came_one_by_one_are_all_remembered() {
+    for (kind, strength) in [(Kind::Read, Strength::Weak), (Kind::Atomic, Strength::relaxed(Scope::Cta))] {
+        for last in [0, 5, 11] {
+            let mut w = World::of(1);
+            for lane in 0..12 {
+                w.touch((0, 0, lane), Space::Shared, 1024, kind, strength);
+            }
+            w.clean();
+            // Another one comes again: all others are still in its way.
+            w.write((0, 0, last), 1024);
+            assert!(w.d.any(), "{kind:?} {last}");
+        }
+        // But not after they met.
+        let mut w = World::of(1);
+        for lane in 0..12 {
+            w.touch((0, 0, lane), Space::Shared, 1024, kind, strength);
+        }
+        w.d.warp_sync(w.warp(0, 0));
+        w.write((0, 0, 11), 1024);
+        w.clean();
+    }
+}
