@@ -61,6 +61,19 @@ __device__ inline void store_floats(T* to, const float (&from)[N]) {
     }
 }
 
+//@ store_global
+// Neighbouring floats to global memory, four in one access, which the compiler would split.
+template <int N>
+__device__ inline void store_global(float* to, const float (&from)[N]) {
+    if constexpr (N == 4) {
+        asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(from[0]), "f"(from[1]), "f"(from[2]),
+                     "f"(from[3])
+                     : "memory");
+    } else {
+        store_floats(to, from);
+    }
+}
+
 //@ load_stream
 // 16 bytes that are read once and by nobody else: they pass the L1 cache by.
 __device__ inline uint4 load_stream(const void* from) {

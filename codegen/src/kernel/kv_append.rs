@@ -5,7 +5,9 @@
 //! (tokens of a page; none: 0), and the flag `rope`. Roles: `k`, `v`, `k_cache`, `v_cache`; with fp8 caches `k_scale` and
 //! `v_scale` (f32); with pages `page_table`; with `rope` the constant `frequencies` (as the elementwise `rope` has it).
 
-use super::{Budget, Elem, Entry, Extent, Floor, Form, Formats, Kernel, Size, Source, require, require_sizes};
+use super::{
+    Budget, Elem, Entry, Extent, Floor, Form, Formats, Kernel, Size, Source, require, require_sizes,
+};
 use crate::arch::Arch;
 use crate::emit::Writer;
 use crate::schedule::{Illegal, Param, Problem, Schedule, Values};
@@ -60,7 +62,9 @@ impl Kernel for KvAppendKernel {
     fn serves(&self, p: &Problem) -> Result<(), Illegal> {
         require_sizes(p, &["kv_heads", "d_head", "align"])?;
         let f = Formats::of(p)?;
-        require(f.get("k_cache") == f.get("v_cache"), || "keys and values are cached in one format".to_owned())?;
+        require(f.get("k_cache") == f.get("v_cache"), || {
+            "keys and values are cached in one format".to_owned()
+        })?;
         require(p.dim("rope") == 0 || p.dim("d_head").is_multiple_of(2), || {
             format!("heads of {} have no pairs to turn", p.dim("d_head"))
         })?;

@@ -60,8 +60,9 @@ fn batch(d: &mut Dice, slots: usize, longest: usize, past: usize) -> Batch {
 fn sizes(d: &mut Dice, elem: Elem, batch: &Batch, slots: usize) -> Sizes {
     let (kv_heads, group) = (1 + d.below(2), d.of(&[1, 2, 3, 6, 5, 9, 17]));
     let group = if kv_heads == 2 { group.min(6) } else { group };
-    let d_head: usize = if elem == Elem::F32 { d.of(&[5, 12, 16, 40, 64]) } else { d.of(&[12, 16, 40, 64, 96]) };
-    let align = 1 << usize::min(d_head.trailing_zeros() as usize, d.below(4));
+    let d_head: usize =
+        if elem == Elem::F32 { d.of(&[5, 12, 16, 40, 64]) } else { d.of(&[12, 16, 40, 64, 96]) };
+    let align = 1 << usize::min(d_head.trailing_zeros() as usize, d.of(&[0, 1, 2, 3, 3, 3]));
     let longest = batch.segments.iter().map(|s| s.past + s.len).max().unwrap_or(1);
     // Tiles of 32 keys lie on one page.
     let window = 1 + d.below(40);
@@ -139,7 +140,8 @@ impl Caches {
 
     /// What no launch may touch: tokens that are not there yet, and those that a ring keeps no longer.
     fn poison(&mut self, batch: &Batch, new_too: bool) {
-        let mut used = vec![false; self.sizes.kv_heads * self.sizes.places * self.order.len().max(self.sizes.slots)];
+        let mut used =
+            vec![false; self.sizes.kv_heads * self.sizes.places * self.order.len().max(self.sizes.slots)];
         for s in &batch.segments {
             for token in 0..s.past + if new_too { s.len } else { 0 } {
                 for head in 0..self.sizes.kv_heads {
@@ -178,7 +180,13 @@ impl Caches {
 }
 
 /// Outputs of the batch's new tokens, row by row. New keys are those of `k` and `v`, or in the cache where there are none.
-fn reference(c: &Caches, batch: &Batch, q: &Operand, new: Option<(&Operand, &Operand)>, scale: f64) -> Vec<f64> {
+fn reference(
+    c: &Caches,
+    batch: &Batch,
+    q: &Operand,
+    new: Option<(&Operand, &Operand)>,
+    scale: f64,
+) -> Vec<f64> {
     let s = &c.sizes;
     let mut out = Vec::new();
     for (segment, start) in batch.segments.iter().zip(batch.starts()) {
@@ -228,9 +236,10 @@ fn tolerance(main: Elem, exact: bool) -> f64 {
 
 /// The formats of a case: what activations are, what the cache is, what comes out.
 fn formats(d: &mut Dice) -> (Elem, Elem, Elem) {
-    let main = d.of(&[Elem::F32, Elem::Bf16, Elem::Bf16, Elem::F16]);
+    let main = d.of(&[Elem::F32, Elem::Bf16, Elem::Bf16, Elem::Bf16, Elem::F16]);
     let cache = match main {
         Elem::Bf16 => d.of(&[Elem::Bf16, Elem::Bf16, Elem::E4m3]),
+        Elem::F32 => d.of(&[Elem::F32, Elem::F32, Elem::E4m3]),
         _ => main,
     };
     (main, cache, d.of(&[main, main, Elem::F32]))
@@ -264,8 +273,10 @@ impl Family for Attention {
         let rows = batch.tokens();
         let mut caches = Caches::new(d, s, cache, &batch);
         caches.poison(&batch, cached);
-        let mut activation = |role, heads: usize| Operand::random(d, role, main, (rows, heads * s.d_head), s.align);
-        let (q, k, v) = (activation("q", s.heads()), activation("k", s.kv_heads), activation("v", s.kv_heads));
+        let mut activation =
+            |role, heads: usize| Operand::random(d, role, main, (rows, heads * s.d_head), s.align);
+        let (q, k, v) =
+            (activation("q", s.heads()), activation("k", s.kv_heads), activation("v", s.kv_heads));
         let out = Operand::unwritten(d, "out", out_elem, (rows, s.heads() * s.d_head), s.align);
         let scale = score_scale(s.d_head);
         let want = reference(&caches, &batch, &q, (!cached).then_some((&k, &v)), f64::from(scale));
@@ -364,7 +375,11 @@ impl Family for KvAppend {
         let batch = batch(d, slots, 30, 50);
         let s = sizes(d, main, &batch, slots);
         let rope = s.d_head.is_multiple_of(2) && d.flip();
-        let s = if rope { Sizes { align: s.align.min(1 << (s.d_head / 2).trailing_zeros().min(3)), ..s } } else { s };
+        let s = if rope {
+            Sizes { align: s.align.min(1 << (s.d_head / 2).trailing_zeros().min(3)), ..s }
+        } else {
+            s
+        };
         let rows = batch.tokens();
         let caches = Caches::new(d, s, cache, &batch);
         let mut activation = |role| Operand::random(d, role, main, (rows, s.kv_heads * s.d_head), s.align);
@@ -401,11 +416,17 @@ impl Family for KvAppend {
 }
 
 /// What the caches hold after `k` and `v` have been appended: rows that later tokens of the run overwrite are theirs.
-fn appended(c: &Caches, batch: &Batch, (k, v): (&Operand, &Operand), turns: &[u64]) -> Vec<(&'static str, Vec<f64>)> {
+fn appended(
+    c: &Caches,
+    batch: &Batch,
+    (k, v): (&Operand, &Operand),
+    turns: &[u64],
+) -> Vec<(&'static str, Vec<f64>)> {
     let s = &c.sizes;
     let d = s.d_head;
     let mut held = [c.k.values().to_vec(), c.v.values().to_vec()];
-    let mut scales = c.scales.as_ref().map_or([vec![], vec![]], |(a, b)| [a.values().to_vec(), b.values().to_vec()]);
+    let mut scales =
+        c.scales.as_ref().map_or([vec![], vec![]], |(a, b)| [a.values().to_vec(), b.values().to_vec()]);
     for (segment, start) in batch.segments.iter().zip(batch.starts()) {
         for (i, head) in (0..segment.len).flat_map(|i| (0..s.kv_heads).map(move |h| (i, h))) {
             let row = c.row(segment.slot, segment.past + i, head);
@@ -442,7 +463,13 @@ fn turn(x: &mut [f64], position: u64, turns: &[u64]) {
 }
 
 /// The sizes of a model's attention.
-fn model(heads: usize, kv_heads: usize, d_head: usize, window: usize, tokens: usize) -> Vec<(&'static str, usize)> {
+fn model(
+    heads: usize,
+    kv_heads: usize,
+    d_head: usize,
+    window: usize,
+    tokens: usize,
+) -> Vec<(&'static str, usize)> {
     vec![
         ("heads", heads),
         ("kv_heads", kv_heads),
