@@ -1,7 +1,7 @@
 //! The command line of `jet`.
 
 use crate::check;
-use crate::command::{bench, chat, completions, doctor, plan, run, spec};
+use crate::command::{bench, chat, completions, doctor, emit, plan, run, spec};
 use crate::common::exit::{self, HELP};
 use crate::common::log::Verbosity;
 use crate::common::signal;
@@ -25,6 +25,7 @@ enum Command {
     Chat(Box<chat::ChatArgs>),
     Spec(spec::SpecArgs),
     Plan(plan::PlanArgs),
+    Emit(emit::EmitArgs),
     Check(check::CheckArgs),
     Bench(Box<bench::BenchArgs>),
     Doctor(doctor::DoctorArgs),
@@ -46,6 +47,7 @@ fn dispatch(jet: Jet) -> Result<ExitCode> {
         Command::Chat(args) => chat::run(&args, notes),
         Command::Spec(args) => spec::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Emit(args) => emit::run(&args),
         Command::Check(args) => check::run(args),
         Command::Bench(args) => bench::run(&args, notes),
         Command::Doctor(args) => doctor::run(&args),

@@ -80,6 +80,38 @@ impl fmt::Display for Problem {
     }
 }
 
+/// `a=1 b=2` as pairs.
+fn pairs(text: &str) -> Result<BTreeMap<String, i64>, Illegal> {
+    let pair = |word: &str| {
+        let (name, value) = word.split_once('=')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    text.split_whitespace()
+        .map(|w| pair(w).ok_or_else(|| Illegal(format!("`{w}` is no name=number"))))
+        .collect()
+}
+
+impl std::str::FromStr for Values {
+    type Err = Illegal;
+
+    /// As it is displayed: `tile_m=64 stages=3`.
+    fn from_str(text: &str) -> Result<Self, Illegal> {
+        pairs(text).map(Values)
+    }
+}
+
+impl std::str::FromStr for Problem {
+    type Err = Illegal;
+
+    /// As it is displayed: `gemm[k=64 n=32] bf16 out=f32`.
+    fn from_str(text: &str) -> Result<Self, Illegal> {
+        let parts = text.split_once('[').and_then(|(family, rest)| Some((family, rest.split_once(']')?)));
+        let (family, (dims, format)) =
+            parts.ok_or_else(|| Illegal(format!("`{text}` is no problem like gemm[k=64 n=32] bf16")))?;
+        Ok(Self { family: family.trim().to_owned(), dims: pairs(dims)?, format: format.trim().to_owned() })
+    }
+}
+
 /// Why a schedule cannot serve a problem, in words for a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Illegal(pub String);
@@ -258,6 +290,16 @@ mod tests {
         assert_eq!(all[0], Demo::default().values());
         assert_eq!(Demo::VERSION, 3);
         assert!(Demo::PARAMS[0].doc.contains("Tokens"));
+    }
+
+    #[test]
+    fn problems_and_schedules_are_read_as_they_are_shown() {
+        let p = Problem::new("gemm", "bf16 out=f32", &[("n", 32), ("k", 64)]);
+        assert_eq!(p.to_string().parse(), Ok(p));
+        let v = Demo::default().values();
+        assert_eq!(v.to_string().parse(), Ok(v));
+        assert!("gemm n=32".parse::<Problem>().unwrap_err().0.contains("no problem"));
+        assert!("tile=x".parse::<Values>().unwrap_err().0.contains("`tile=x`"));
     }
 
     #[test]

@@ -94,12 +94,26 @@ pub struct Segment<'a> {
     pub outputs: Outputs,
 }
 
+/// What a device's results and times are worth. No grade is ever shown as a higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// Results and times of the named hardware.
+    Measured,
+    /// Results of the very kernels, by an interpreter; its times mean nothing.
+    Emulated,
+}
+
 /// A device.
 pub trait Device: Send + Sync {
     /// As on the command line.
     fn name(&self) -> String;
     /// One line for people: the model of the machine and what it can do.
     fn describe(&self) -> String;
+    /// What its results and times are worth.
+    fn grade(&self) -> Grade {
+        Grade::Measured
+    }
     /// Its identity for schedules.
     fn fingerprint(&self) -> Fingerprint;
     /// Bytes a model may take, where the device knows.
@@ -210,6 +224,10 @@ pub fn token_buckets(max_tokens: usize) -> Vec<usize> {
 
 /// Opens the device called `name` with `threads` workers (0: as many as there are).
 pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
+    #[cfg(feature = "emulated")]
+    if let Some(device) = crate::emulated::Emulated::open(name) {
+        return Ok(Arc::new(device?));
+    }
     match name {
         "cpu" => Ok(Arc::new(crate::cpu::CpuDevice::new(threads))),
         _ => Err(Error::UnknownDevice { found: name.to_owned(), known: device_names() }),
@@ -218,5 +236,9 @@ pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
 
 /// Names that [`open`] accepts.
 pub fn device_names() -> Vec<String> {
-    vec!["cpu".to_owned()]
+    #[allow(unused_mut, reason = "a build may have the CPU only")]
+    let mut names = vec!["cpu".to_owned()];
+    #[cfg(feature = "emulated")]
+    names.extend(crate::emulated::Emulated::names());
+    names
 }

@@ -66,6 +66,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The device, or what it needs, failed.
+    #[error("{device}: {reason}")]
+    Device {
+        /// The device.
+        device: String,
+        /// What happened.
+        reason: String,
+    },
     /// A buffer or state that the program does not have, or data of the wrong size for it.
     #[error("{0}")]
     Data(String),

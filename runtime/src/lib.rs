@@ -8,9 +8,14 @@
 //! [`select::ScheduleSource`] or the family's default, and never looks for a better one.
 #![deny(unsafe_code)]
 
+mod batch;
 pub mod cpu;
 pub mod device;
+#[cfg(feature = "emulated")]
+pub mod emulated;
 mod error;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod schedule_key;
 pub mod select;
 pub mod weights;

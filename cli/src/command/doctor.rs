@@ -7,8 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use jet_cache::folders::{Layout, schedules_folder};
 use jet_cache::{CacheError, Pack};
+use jet_codegen::nvrtc::Nvrtc;
 use jet_models::hub;
 use jet_runtime::device::{self, Device};
+use jet_runtime::emulated;
 use jet_runtime::schedule_key::cached_device;
 use jet_runtime::{bytes, schedule_key};
 use serde::Serialize;
@@ -60,12 +62,14 @@ impl Finding {
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let mut findings = vec![Finding::new("jet", Verdict::Ok, env!("CARGO_PKG_VERSION"))];
-    for name in device::device_names() {
+    // The emulated ones are the same everywhere; what they need is the compiler.
+    for name in device::device_names().into_iter().filter(|n| !n.starts_with(emulated::PREFIX)) {
         match device::open(&name, args.threads) {
             Ok(device) => findings.extend(of_device(&*device)),
             Err(e) => findings.push(Finding::new(&format!("device {name}"), Verdict::Note, e.to_string())),
         }
     }
+    findings.push(compiler());
     findings.push(hub_folder());
     let amiss = findings.iter().any(|f| f.verdict == Verdict::Amiss);
     if args.json {
@@ -74,6 +78,15 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         output::print(&shown(&findings, amiss))?;
     }
     Ok(if amiss { ExitCode::from(DEGRADED) } else { ExitCode::SUCCESS })
+}
+
+/// The compiler of GPU kernels, which emulated devices need, and real ones where a pack has no cubins.
+fn compiler() -> Finding {
+    match Nvrtc::get() {
+        Ok(n) => Finding::new("nvrtc", Verdict::Ok, format!("{} at {}", n.version(), n.place())),
+        Err(_) => Finding::new("nvrtc", Verdict::Note, "not found, so emulated devices cannot run")
+            .advice("set JET_NVRTC, or `pip install nvidia-cuda-nvrtc`; in a checkout, `cargo xtask setup`"),
+    }
 }
 
 fn of_device(device: &dyn Device) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 Activations, in full float precision. Not-a-number stays not-a-number.
 
 //@ infinity
-__device__ inline float infinity() { return __uint_as_float(0x7f800000u); }
+__device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
 //@ sigmoid
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }

@@ -40,7 +40,7 @@ fn families() -> Vec<(&'static dyn Kernel, &'static dyn Family)> {
         let family = FAMILIES.iter().find(|f| f.name() == k.name());
         (*k, *family.unwrap_or_else(|| panic!("{} has no file in codegen/tests/kernels", k.name())))
     };
-    kernel::ALL.iter().map(|k| of(k)).filter(|(k, _)| wanted.as_ref().is_none_or(|w| w == k.name())).collect()
+    kernel::ALL.iter().map(of).filter(|(k, _)| wanted.as_ref().is_none_or(|w| w == k.name())).collect()
 }
 
 /// Whether long runs were asked for.
@@ -53,7 +53,7 @@ fn nvrtc(test: &str) -> Option<&'static Nvrtc> {
     match Nvrtc::get() {
         Ok(n) => Some(n),
         Err(e) => {
-            println!("{test}: skipped: {e}");
+            println!("skipped: kernels {test}: {e}");
             None
         }
     }

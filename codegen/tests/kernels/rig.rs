@@ -2,9 +2,10 @@
 
 use crate::case::{Case, Content, Operand, decode, encode};
 use jet_codegen::arch::Arch;
-use jet_codegen::kernel::{Arg, Size, Source, Table};
+use jet_codegen::kernel::{Arg, Elem, Size, Source, Table};
 use jet_codegen::nvrtc::{Nvrtc, Output};
 use jet_emu::exec::{self, BufferId, Emulator, EmulatorOptions, LaunchConfig};
+use jet_emu::tensor::{MapElement, SwizzleMode, TensorMapSpec};
 use std::collections::BTreeMap;
 
 /// What lies between the rows.
@@ -78,6 +79,15 @@ impl Case {
                 .collect()
             }
         }
+    }
+}
+
+fn map_element(elem: Elem) -> MapElement {
+    match elem {
+        Elem::F32 => MapElement::F32,
+        Elem::Bf16 => MapElement::Bf16,
+        Elem::F16 => MapElement::F16,
+        Elem::E4m3 => MapElement::U8,
     }
 }
 
@@ -165,10 +175,30 @@ impl<'a> Device<'a> {
                 exec::Arg::F32(found.ok_or_else(|| format!("the case has no scalar `{name}`"))?.1)
             }
             Arg::Map(role) => {
-                return Err(format!(
-                    "`{role}` of {} wants a tensor map, which the rig does not make yet",
-                    entry.name
-                ));
+                let (id, o) = self.operand(role)?;
+                let map = entry.maps.iter().find(|m| m.role == *role);
+                let map = map.ok_or_else(|| format!("{} declares no map of `{role}`", entry.name))?;
+                let mut spec = TensorMapSpec {
+                    tensor: role.clone(),
+                    offset: (o.lead * o.elem.bytes()) as u64,
+                    dtype: map_element(o.elem),
+                    dims: vec![o.cols as u64, o.rows as u64],
+                    strides: Some(vec![(o.stride * o.elem.bytes()) as u64]),
+                    box_dims: vec![map.box_cols, map.box_rows],
+                    element_strides: None,
+                    swizzle: Default::default(),
+                    fill: Default::default(),
+                    interleave: Default::default(),
+                    l2_promotion: Default::default(),
+                };
+                spec.swizzle.mode = match map.swizzle {
+                    32 => SwizzleMode::B32,
+                    64 => SwizzleMode::B64,
+                    128 => SwizzleMode::B128,
+                    _ => SwizzleMode::None,
+                };
+                let address = self.emulator.address(id).map_err(|e| e.to_string())?;
+                exec::Arg::Bytes(spec.build(address).map_err(|e| e.to_string())?.encode().to_vec())
             }
         })
     }

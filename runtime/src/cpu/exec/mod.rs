@@ -6,12 +6,11 @@
 #![allow(unsafe_code, reason = "workers take disjoint parts of the arena, see `shared`")]
 
 mod build;
-mod layout;
 mod ops;
 mod shared;
 
+pub(crate) use crate::batch::{Layout, Span, Standing};
 pub(crate) use build::{Loader, PackedWeights, PerBucket};
-pub(crate) use layout::{Layout, Span, Standing};
 pub(crate) use ops::FAMILIES;
 pub(crate) use ops::problems;
 pub(crate) use shared::{Shared, SharedCell};
