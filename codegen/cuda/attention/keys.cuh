@@ -62,20 +62,32 @@ __device__ inline void load_piece(T* to, const S* from, float scale) {
     }
 }
 
+//@ cta_for_pieces
+// Shares the pieces of kRows rows out to the threads. They are not unrolled: addresses of many copies at a time take the
+// registers that sums need.
+template <int kThreads, int kRows, int kPieces, class Do>
+__device__ inline void cta_for_pieces(Do each) {
+    if constexpr (kThreads % kPieces == 0) {
+        const int piece = threadIdx.x % kPieces;
+#pragma unroll 1
+        for (int row = threadIdx.x / kPieces; row < kRows; row += kThreads / kPieces) each(row, piece);
+    } else {
+#pragma unroll 1
+        for (int i = threadIdx.x; i < kRows * kPieces; i += kThreads) each(i / kPieces, i % kPieces);
+    }
+}
+
 //@ cta_load_keys
 // All threads begin to load the rows of tokens `first` on. Rows at `end` and beyond, and columns beyond the head, become
 // zero: a weight of zero times what memory happens to hold would not be zero.
 template <int kThreads, class S, class T, class C, int kDim, int kPad>
 __device__ inline void cta_load_keys(SmemTile<S, kTileN, kDim, kPad> to, const Rows<T, C>& rows, const CacheMap& map,
                                      int first, int past, int end) {
-    constexpr int kPieces = kDim / kCopy;
     static_assert(kDim % kCopy == 0 && kHead % kCopy == 0, "a row is whole pieces");
     const int old = kCached ? end : past;
     const CachePlace place = first < old ? map.find(first) : CachePlace{0, 0};
-#pragma unroll
-    for (int piece = threadIdx.x; piece < kTileN * kPieces; piece += kThreads) {
-        const int row = piece / kPieces, col = piece % kPieces * kCopy;
-        const int token = first + row;
+    cta_for_pieces<kThreads, kTileN, kDim / kCopy>([&](int row, int piece) {
+        const int token = first + row, col = piece * kCopy;
         if (token >= end || col >= kHead) {
             store_vec<kCopy>(to.at(row, col), Vec<S, kCopy>{});
         } else if (token >= old) {
@@ -85,22 +97,20 @@ __device__ inline void cta_load_keys(SmemTile<S, kTileN, kDim, kPad> to, const R
             if constexpr (sizeof(C) == 1) scale = rows.scales[map.scale(place, row)];
             load_piece(to.at(row, col), rows.cache + map.element(place, row) + col, scale);
         }
-    }
+    });
 }
 
 //@ cta_load_queries
 template <int kThreads, class S, int kDim, int kPad>
 __device__ inline void cta_load_queries(SmemTile<S, kTileM, kDim, kPad> to, const QType* q, int q_stride,
                                         const Work& work) {
-    constexpr int kPieces = kDim / kCopy;
-#pragma unroll
-    for (int piece = threadIdx.x; piece < kTileM * kPieces; piece += kThreads) {
-        const int row = piece / kPieces, col = piece % kPieces * kCopy;
+    cta_for_pieces<kThreads, kTileM, kDim / kCopy>([&](int row, int piece) {
+        const int col = piece * kCopy;
         if (work.has(row) && col < kHead) {
             const long long at = static_cast<long long>(work.row_of(row)) * q_stride + work.head_of(row) * kHead;
             load_piece(to.at(row, col), q + at + col, 1.0f);
         } else {
             store_vec<kCopy>(to.at(row, col), Vec<S, kCopy>{});
         }
-    }
+    });
 }

@@ -105,8 +105,11 @@ __device__ inline void warp_mask(Scores& s, const Work& work, int warp_row, int 
 }
 
 //@ warp_softmax
-// Scores become weights under the rows' new maxima, and the sums so far follow. `scale` is in base 2.
+// Scores become weights under the rows' new maxima, and the sums so far follow where a maximum rose, which is seldom
+// after the first tiles. `scale` is in base 2.
 __device__ inline void warp_softmax(Scores& s, Sums& sum, float scale) {
+    float factor[kRowTiles][2];
+    bool rose = false;
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
@@ -117,7 +120,8 @@ __device__ inline void warp_softmax(Scores& s, Sums& sum, float scale) {
             for (int n = 0; n < kTileN / 8; ++n) {
                 top = fmaxf(top, fmaxf(s.at[m][n][2 * half], s.at[m][n][2 * half + 1]));
             }
-            const float factor = row.rise(lanes_max<4>(top) * scale);
+            factor[m][half] = row.rise(lanes_max<4>(top) * scale);
+            rose = rose || factor[m][half] != 1.0f;
             const float base = row.base();
 #pragma unroll
             for (int n = 0; n < kTileN / 8; ++n) {
@@ -128,11 +132,15 @@ __device__ inline void warp_softmax(Scores& s, Sums& sum, float scale) {
                     row.sum += x;
                 }
             }
+        }
+    }
+    if (!__any_sync(0xffffffffu, rose)) return;
 #pragma unroll
-            for (int d = 0; d < kDim / 8; ++d) {
-                sum.at[m][d][2 * half] *= factor;
-                sum.at[m][d][2 * half + 1] *= factor;
-            }
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+        for (int d = 0; d < kDim / 8; ++d) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) sum.at[m][d][i] *= factor[m][i / 2];
         }
     }
 }

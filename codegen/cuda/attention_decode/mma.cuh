@@ -10,8 +10,17 @@ constexpr int kHalves = kRows > 8 ? 2 : 1;
 static_assert(kDim % kUnit == 0 && kDim >= kHead, "a row is whole products");
 static_assert(kRows <= 16, "the heads of a CTA fit the rows of one product");
 
-//@ KeyTile Stage
+//@ kMain MainType
+// What the products are made of: fp8 becomes f16, which has room for all its digits.
+template <bool kWide>
+struct kMain { using Type = QType; };
+template <>
+struct kMain<false> { using Type = f16; };
+using MainType = typename kMain<!kNarrow>::Type;
+
+//@ KeyTile QTile Stage
 using KeyTile = SmemTile<KCacheType, kTileN, kDim>;
+using QTile = SmemTile<MainType, 16, kDim>;
 // One stage of a warp's ring.
 struct Stage {
     KeyTile k, v;
@@ -24,6 +33,7 @@ struct Stage {
           k_scale(reinterpret_cast<float*>(at + 2 * KeyTile::bytes)),
           v_scale(k_scale + kTileN) {}
 };
+static_assert(QTile::bytes <= Stage::bytes, "the queries fit where a stage of keys comes later");
 
 //@ Cache
 // Keys and values of one head of one sequence.
@@ -36,17 +46,30 @@ struct Cache {
 };
 
 //@ warp_load_keys
-// The warp begins to load a tile of which the first `left` keys are there; the others become zero.
+// The warp begins to load a tile of which the first `left` keys are there; the others become zero. Whole tiles that the
+// ring does not cut are one run of memory.
 __device__ inline void warp_load_keys(const Stage& to, const Cache& cache, CachePlace place, int left) {
     constexpr int kPieces = kDim / kCopy, kBytes = kCopy * sizeof(KCacheType);
     const int lane = threadIdx.x % 32;
+    if (kDim == kHead && left >= kTileN && place.place + kTileN <= cache.map.rows) {
+        const long long from = cache.map.element(place, 0) + lane * kCopy;
+        const KCacheType* k = cache.k + from;
+        const VCacheType* v = cache.v + from;
 #pragma unroll
-    for (int piece = lane; piece < kTileN * kPieces; piece += 32) {
-        const int row = piece / kPieces, col = piece % kPieces * kCopy;
-        const bool there = row < left && col < kHead;
-        const long long from = there ? cache.map.element(place, row) + col : 0;
-        copy_async<kBytes>(to.k.at(row, col), cache.k + from, there ? kBytes : 0);
-        copy_async<kBytes>(to.v.at(row, col), cache.v + from, there ? kBytes : 0);
+        for (int i = 0; i < kTileN * kPieces / 32; ++i) {
+            const int piece = 32 * i + lane;
+            copy_async<kBytes>(to.k.at(piece / kPieces, piece % kPieces * kCopy), k + 32 * kCopy * i, kBytes);
+            copy_async<kBytes>(to.v.at(piece / kPieces, piece % kPieces * kCopy), v + 32 * kCopy * i, kBytes);
+        }
+    } else {
+#pragma unroll 1
+        for (int piece = lane; piece < kTileN * kPieces; piece += 32) {
+            const int row = piece / kPieces, col = piece % kPieces * kCopy;
+            const bool there = row < left && col < kHead;
+            const long long from = there ? cache.map.element(place, row) + col : 0;
+            copy_async<kBytes>(to.k.at(row, col), cache.k + from, there ? kBytes : 0);
+            copy_async<kBytes>(to.v.at(row, col), cache.v + from, there ? kBytes : 0);
+        }
     }
     if constexpr (kNarrow) {
         if (lane < kTileN) {
@@ -57,16 +80,37 @@ __device__ inline void warp_load_keys(const Stage& to, const Cache& cache, Cache
     }
 }
 
-//@ widen_pair
-// Bytes kFirst and kSecond of a register of fp8 as a register of bf16. Seven bits moved to the top of the mantissa are
-// the value over 2^120, subnormals included; the product is exact.
-template <int kFirst, int kSecond>
-__device__ inline unsigned widen_pair(unsigned bytes) {
-    const unsigned high = __byte_perm(bytes, 0, kSecond << 12 | 4 << 8 | kFirst << 4 | 4);
-    const unsigned tiny = (high & 0x80008000u) | (high >> 4 & 0x07f007f0u);
-    unsigned wide;
-    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(wide) : "r"(tiny), "r"(0x7b807b80u), "r"(0x80008000u));
+//@ kWiden Wide widen_bytes
+// Four fp8 values as f16: bytes 0 and 2 in one register, 1 and 3 in the other. Seven bits moved under the exponent are
+// the value over 2^8, subnormals included, and kWiden makes that good later; newer architectures convert.
+#if __CUDA_ARCH__ >= 890
+constexpr float kWiden = 1.0f;
+#else
+constexpr float kWiden = 256.0f;
+#endif
+struct Wide { unsigned even, odd; };
+__device__ inline Wide widen_bytes(unsigned bytes) {
+#if __CUDA_ARCH__ >= 890
+    const unsigned sorted = __byte_perm(bytes, 0, 0x3120);
+    Wide wide;
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(wide.even) : "h"(static_cast<unsigned short>(sorted)));
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(wide.odd) : "h"(static_cast<unsigned short>(sorted >> 16)));
     return wide;
+#else
+    return {(bytes << 8 & 0x80008000u) | (bytes << 7 & 0x3f803f80u), (bytes & 0x80008000u) | (bytes >> 1 & 0x3f803f80u)};
+#endif
+}
+
+//@ cta_load_queries
+// Rows beyond the group's heads, and columns beyond the head, become zero.
+__device__ inline void cta_load_queries(QTile to, const QType* q, int heads) {
+    constexpr int kVec = kAlign >= 8 ? 8 : kAlign;
+    for (int piece = threadIdx.x; piece < 16 * (kDim / kVec); piece += kThreads) {
+        const int row = piece / (kDim / kVec), col = piece % (kDim / kVec) * kVec;
+        float x[kVec] = {};
+        if (row < heads && col < kHead) load_floats(x, q + row * kHead + col);
+        store_floats(to.at(row, col), x);
+    }
 }
 
 //@ Queries
@@ -74,18 +118,19 @@ __device__ inline unsigned widen_pair(unsigned bytes) {
 // order of the elements within 16 follows the keys'.
 struct Queries {
     unsigned at[kDim / 16][4];
-    __device__ Queries(const QType* q, int heads) {
+    __device__ explicit Queries(QTile q) {
         const int lane = threadIdx.x % 32;
 #pragma unroll
         for (int d = 0; d < kDim / 16; ++d) {
+            if constexpr (kNarrow) {
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const int row = lane / 4 + i % 2 * 8;
-                const int col = 16 * d + (kNarrow ? lane % 4 * 4 + i / 2 * 2 : lane % 4 * 2 + i / 2 * 8);
-                at[d][i] = 0;
-                if (i % 2 < kHalves && row < heads && col < kHead) {
-                    at[d][i] = *reinterpret_cast<const unsigned*>(q + row * kHead + col);
+                for (int half = 0; half < 2; ++half) {
+                    const auto four = load_vec<4>(q.at(lane / 4 + 8 * half, 16 * d + lane % 4 * 4));
+                    at[d][half] = four.at[0].bits | four.at[2].bits << 16;
+                    at[d][half + 2] = four.at[1].bits | four.at[3].bits << 16;
                 }
+            } else {
+                warp_load_a(at[d], q.at(0, 16 * d), QTile::stride);
             }
         }
     }
@@ -119,9 +164,8 @@ __device__ inline void warp_scores(float (&s)[kTileN / 8][4], const Queries& q, 
                 for (int half = 0; half < 2; ++half) {
 #pragma unroll
                     for (int step = 0; step < 2; ++step) {
-                        const unsigned bytes = b[2 * half + step];
-                        warp_mma<QType>(s[2 * n + half], q.at[2 * d + step], widen_pair<0, 1>(bytes),
-                                        widen_pair<2, 3>(bytes));
+                        const Wide k = widen_bytes(b[2 * half + step]);
+                        warp_mma<MainType>(s[2 * n + half], q.at[2 * d + step], k.even, k.odd);
                     }
                 }
             }
@@ -129,12 +173,16 @@ __device__ inline void warp_scores(float (&s)[kTileN / 8][4], const Queries& q, 
 #pragma unroll
             for (int d = 0; d < kDim / 16; ++d) {
                 warp_load_b(b, stage.k.at(16 * n, 16 * d), KeyTile::stride);
-                warp_mma<QType>(s[2 * n], q.at[d], b[0], b[1]);
-                warp_mma<QType>(s[2 * n + 1], q.at[d], b[2], b[3]);
+                warp_mma<MainType>(s[2 * n], q.at[d], b[0], b[1]);
+                warp_mma<MainType>(s[2 * n + 1], q.at[d], b[2], b[3]);
             }
         }
     }
 }
+
+//@ kLargest
+// Weights times the largest value of their row stay in the range of f16; the results are over this.
+constexpr float kLargest = 448.0f;
 
 //@ warp_softmax
 // Scores of the first `left` keys become weights, the others zero, and the sums so far follow. `scale` is in base 2.
@@ -144,7 +192,7 @@ __device__ inline void warp_softmax(float (&s)[kTileN / 8][4], Sums& sum, const 
 #pragma unroll
         for (int n = 0; n < kTileN / 8; ++n) {
 #pragma unroll
-            for (int i = 0; i < 2 * kHalves; ++i) s[n][i] *= stage.k_scale[8 * n + lane % 4 * 2 + i % 2];
+            for (int i = 0; i < 2 * kHalves; ++i) s[n][i] *= stage.k_scale[8 * n + lane % 4 * 2 + i % 2] * kWiden;
         }
     }
     if (left < kTileN) {
@@ -173,17 +221,19 @@ __device__ inline void warp_softmax(float (&s)[kTileN / 8][4], Sums& sum, const 
                 row.sum += x;
             }
         }
+        if (__any_sync(0xffffffffu, factor != 1.0f)) {
 #pragma unroll
-        for (int d = 0; d < kDim / 8; ++d) {
-            sum.at[d][2 * half] *= factor;
-            sum.at[d][2 * half + 1] *= factor;
+            for (int d = 0; d < kDim / 8; ++d) {
+                sum.at[d][2 * half] *= factor;
+                sum.at[d][2 * half + 1] *= factor;
+            }
         }
     }
     if constexpr (kNarrow) {
 #pragma unroll
         for (int n = 0; n < kTileN / 8; ++n) {
 #pragma unroll
-            for (int i = 0; i < 2 * kHalves; ++i) s[n][i] *= stage.v_scale[8 * n + lane % 4 * 2 + i % 2];
+            for (int i = 0; i < 2 * kHalves; ++i) s[n][i] *= stage.v_scale[8 * n + lane % 4 * 2 + i % 2] * kLargest;
         }
     }
 }
@@ -197,7 +247,7 @@ __device__ inline void warp_values(Sums& sum, const float (&p)[kTileN / 8][4], c
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const float(&from)[4] = p[2 * n + i / 2];
-            a[i] = i % 2 < kHalves ? pack2<QType>(from[i % 2 * 2], from[i % 2 * 2 + 1]) : 0;
+            a[i] = i % 2 < kHalves ? pack2<MainType>(from[i % 2 * 2], from[i % 2 * 2 + 1]) : 0;
         }
 #pragma unroll
         for (int d = 0; d < kDim / kUnit; ++d) {
@@ -206,14 +256,14 @@ __device__ inline void warp_values(Sums& sum, const float (&p)[kTileN / 8][4], c
                 warp_load_matrix_transposed(b, stage.v.at(16 * n + lane % 16, 32 * d + lane / 16 * 16));
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
-                    const unsigned low = b[2 * half], high = b[2 * half + 1];
-                    warp_mma<QType>(sum.at[4 * d + 2 * half], a, widen_pair<0, 2>(low), widen_pair<0, 2>(high));
-                    warp_mma<QType>(sum.at[4 * d + 2 * half + 1], a, widen_pair<1, 3>(low), widen_pair<1, 3>(high));
+                    const Wide low = widen_bytes(b[2 * half]), high = widen_bytes(b[2 * half + 1]);
+                    warp_mma<MainType>(sum.at[4 * d + 2 * half], a, low.even, high.even);
+                    warp_mma<MainType>(sum.at[4 * d + 2 * half + 1], a, low.odd, high.odd);
                 }
             } else {
                 warp_load_b_transposed(b, stage.v.at(16 * n, 16 * d), KeyTile::stride);
-                warp_mma<QType>(sum.at[2 * d], a, b[0], b[1]);
-                warp_mma<QType>(sum.at[2 * d + 1], a, b[2], b[3]);
+                warp_mma<MainType>(sum.at[2 * d], a, b[0], b[1]);
+                warp_mma<MainType>(sum.at[2 * d + 1], a, b[2], b[3]);
             }
         }
     }
@@ -247,7 +297,12 @@ attention_decode_mma(const QType* q, int q_stride, const KCacheType* k_cache, lo
     };
 #pragma unroll
     for (int i = 0; i < kStages - 1; ++i) warp_load(i);
-    const Queries queries(q + split.row() * q_stride + split.head * kHead, split.heads);
+    // The queries pass through the place of the first warp's last stage, which is filled once all have read them.
+    const QTile q_tile(memory + (kStages - 1) * Stage::bytes);
+    cta_load_queries(q_tile, q + split.row() * q_stride + split.head * kHead, split.heads);
+    __syncthreads();
+    const Queries queries(q_tile);
+    __syncthreads();
 
     // Compute: each tile frees the stage of the tile before for the copies of a later one.
     const float scale2 = scale * 1.4426950408889634f;
@@ -267,6 +322,7 @@ attention_decode_mma(const QType* q, int q_stride, const KCacheType* k_cache, lo
     copy_wait<0>();
     __syncthreads();
     const Merge merge(memory);
+    const float unit = kNarrow ? kWiden / kLargest : 1.0f;
 #pragma unroll
     for (int half = 0; half < kHalves; ++half) {
         const int row = lane / 4 + 8 * half;
@@ -275,7 +331,7 @@ attention_decode_mma(const QType* q, int q_stride, const KCacheType* k_cache, lo
 #pragma unroll
         for (int d = 0; d < kDim / 8; ++d) {
 #pragma unroll
-            for (int i = 0; i < 2; ++i) merge.row(warp, row)[sum_column(d, i)] = sum.at[d][2 * half + i];
+            for (int i = 0; i < 2; ++i) merge.row(warp, row)[sum_column(d, i)] = sum.at[d][2 * half + i] * unit;
         }
         if (lane % 4 == 0) {
             merge.tops[warp * kRows + row] = sum.softmax[half].max;

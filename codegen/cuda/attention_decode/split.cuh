@@ -9,10 +9,10 @@ constexpr int kThreads = kWarps * 32;
 //@ split_keys seen_keys
 // Keys that a query after `total` tokens sees.
 __device__ inline int seen_keys(int total) { return kWindow > 0 ? min(total, kWindow) : total; }
-// Keys of one range, in whole tiles of every warp.
+// Keys of one range, in whole tiles of every warp: with few keys, the results would be more to move than the keys.
 __device__ inline int split_keys(int longest_total) {
     constexpr int kStep = kWarps * kTileN;
-    return max(ceil_div(ceil_div(seen_keys(longest_total), kSplits), kStep), 1) * kStep;
+    return ceil_div(max(ceil_div(seen_keys(longest_total), kSplits), kSplits > 1 ? kLeast : 1), kStep) * kStep;
 }
 
 //@ Split
@@ -70,13 +70,13 @@ __device__ inline void cta_merge(const Merge& merge, const Split& split, float* 
             for (int i = 0; i < kVec; ++i) value[i] = fmaf(weight, part.at[i], value[i]);
         }
 #pragma unroll
-        for (int i = 0; i < kVec; ++i) value[i] /= total;
+        for (int i = 0; i < kVec; ++i) value[i] *= 1.0f / total;
         const int head = split.head + row;
         if constexpr (kSplits == 1) {
             store_floats(out + split.row() * out_stride + head * kHead + col, value);
         } else {
             const long long part = (static_cast<long long>(blockIdx.z) * kHeads + head) * kSplits + blockIdx.x;
-            store_floats(partial + part * kHead + col, value);
+            store_global(partial + part * kHead + col, value);
             if (col == 0) partial_log[part] = top + log2f(total);
         }
     }

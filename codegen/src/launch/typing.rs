@@ -57,6 +57,7 @@ fn narrow(op: &Op) -> Vec<View> {
         Op::Linear(l) if !l.exact => vec![l.x],
         Op::Experts(e) => vec![e.x],
         Op::DynamicConv { h, .. } => vec![*h],
+        Op::Attention(a) => vec![a.q, a.k, a.v],
         _ => vec![],
     }
 }

@@ -62,7 +62,7 @@ fn sizes(d: &mut Dice, elem: Elem, batch: &Batch, slots: usize) -> Sizes {
     let group = if kv_heads == 2 { group.min(6) } else { group };
     let d_head: usize =
         if elem == Elem::F32 { d.of(&[5, 12, 16, 40, 64]) } else { d.of(&[12, 16, 40, 64, 96]) };
-    let align = 1 << usize::min(d_head.trailing_zeros() as usize, d.below(4));
+    let align = 1 << usize::min(d_head.trailing_zeros() as usize, d.of(&[0, 1, 2, 3, 3, 3]));
     let longest = batch.segments.iter().map(|s| s.past + s.len).max().unwrap_or(1);
     // Tiles of 32 keys lie on one page.
     let window = 1 + d.below(40);
@@ -237,9 +237,10 @@ fn tolerance(main: Elem, exact: bool) -> f64 {
 
 /// The formats of a case: what activations are, what the cache is, what comes out.
 fn formats(d: &mut Dice) -> (Elem, Elem, Elem) {
-    let main = d.of(&[Elem::F32, Elem::Bf16, Elem::Bf16, Elem::F16]);
+    let main = d.of(&[Elem::F32, Elem::Bf16, Elem::Bf16, Elem::Bf16, Elem::F16]);
     let cache = match main {
         Elem::Bf16 => d.of(&[Elem::Bf16, Elem::Bf16, Elem::E4m3]),
+        Elem::F32 => d.of(&[Elem::F32, Elem::F32, Elem::E4m3]),
         _ => main,
     };
     (main, cache, d.of(&[main, main, Elem::F32]))

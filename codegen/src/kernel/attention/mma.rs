@@ -59,14 +59,14 @@ impl Form for Mma {
         require((s.tile_m % s.warps == 0) && matches!(s.tile_m / s.warps, 16 | 32), || {
             format!("{} rows in {} warps, which take 16 or 32 each", s.tile_m, s.warps)
         })?;
-        require(tiles(p, &s) <= 208, || format!("{} values of tiles in one thread", tiles(p, &s)))
+        require(tiles(p, &s) <= 192, || format!("{} values of tiles in one thread", tiles(p, &s)))
     }
 
     fn budget(&self, p: &Problem, values: &Values, _arch: &Arch) -> Budget {
         let s = Attention::from_values(values).unwrap_or_default();
         Budget {
             threads: 32 * s.warps as u32,
-            registers: (tiles(p, &s) + 64).min(255) as u32,
+            registers: (tiles(p, &s) + 76).min(255) as u32,
             smem: smem(p, &s) as u32,
         }
     }

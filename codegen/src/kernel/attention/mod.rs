@@ -139,24 +139,18 @@ impl Kernel for AttentionKernel {
         Floor { bytes: bytes as u64, flops: (4 * pairs * s.heads * s.d_head) as u64 }
     }
 
-    fn prefers(&self, p: &Problem, arch: &Arch) -> Vec<Values> {
+    fn prefers(&self, p: &Problem, _arch: &Arch) -> Vec<Values> {
         let s = Shape::sizes(p);
         let rows = p.dim("tokens").max(1) * s.group();
         let pack = usize::from(s.group() > 1 && s.group() <= 64);
-        // Tiles of whole tokens waste no rows; few rows take few warps.
-        let whole = if s.group().is_multiple_of(3) { [192, 96] } else { [128, 64] };
-        let mut tiles: Vec<(usize, usize)> =
-            whole.iter().map(|m| (*m, if m % 3 == 0 { 6 } else { 4 })).collect();
-        if whole[0] == 128 && arch.smem_per_cta > 128 << 10 {
-            tiles.insert(0, (128, 8));
-        }
-        tiles.extend([(64, 4), (32, 2), (16, 1)]);
+        // Two 16-row products a warp share each fragment of the keys; few rows are spread over more warps.
+        let mut tiles = vec![(128, 4), (64, 4), (32, 2), (16, 1)];
         let few = tiles.iter().rposition(|(m, _)| *m >= rows).unwrap_or(0);
         tiles.drain(..few);
         let mut all = Vec::new();
         for (tile_m, warps) in tiles {
-            for (tile_n, stages) in [(64, 2), (32, 2)] {
-                all.push(Attention { form: MMA, tile_m, tile_n, warps, stages, pack }.values());
+            for tile_n in [64, 32] {
+                all.push(Attention { form: MMA, tile_m, tile_n, warps, stages: 2, pack }.values());
             }
         }
         for (tile_m, warps) in [(16, 4), (16, 8), (64, 8)] {
@@ -254,7 +248,7 @@ mod tests {
             (v.get("tile_m").unwrap(), v.get("form").unwrap(), v.get("pack").unwrap())
         };
         assert_eq!(tile(&problem(0, 512)).1, MMA as i64);
-        assert_eq!(tile(&problem(0, 512)).0 % 6, 0);
+        assert_eq!(tile(&problem(0, 512)).0, 128);
         assert_eq!(tile(&problem(0, 2)), (16, MMA as i64, 1));
         let mut odd = problem(0, 512);
         odd.dims.extend([("d_head".to_owned(), 5), ("align".to_owned(), 1)]);

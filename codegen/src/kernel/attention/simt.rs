@@ -29,7 +29,7 @@ impl Form for Simt {
         require(s.stages == 2 && s.tile_n == 32, || {
             "it has no ring, and tiles as wide as a warp".to_owned()
         })?;
-        require(s.tile_m.is_multiple_of(s.warps) && sums(p, &s) <= 64, || {
+        require(s.tile_m.is_multiple_of(s.warps) && s.tile_m / s.warps <= 8 && sums(p, &s) <= 64, || {
             format!("{} rows in {} warps", s.tile_m, s.warps)
         })
     }

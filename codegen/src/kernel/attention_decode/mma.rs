@@ -1,6 +1,6 @@
 //! `mma.sync` with the heads of a group as its rows, over one ring of asynchronous copies per warp.
 
-use super::{AttentionDecode, Cta, emit, merge_bytes};
+use super::{AttentionDecode, Cta, emit, legal, merge_bytes};
 use crate::arch::Arch;
 use crate::kernel::attention::{Shape, copy_width};
 use crate::kernel::{Budget, Elem, Form, Formats, Source, require};
@@ -45,17 +45,14 @@ impl Form for Mma {
 
     fn legal(&self, p: &Problem, values: &Values, _arch: &Arch) -> Result<(), Illegal> {
         let s = AttentionDecode::from_values(values)?;
+        legal(p, &s)?;
         let f = Formats::of(p)?;
         let q = f.get("q");
-        let fits = cache(p) == q && matches!(q, Elem::Bf16 | Elem::F16);
-        require(fits || (q == Elem::Bf16 && cache(p) == Elem::E4m3), || {
-            format!("a 16-bit cache of the queries' format, or fp8 for bf16, not {} for {q}", cache(p))
+        require(matches!(q, Elem::Bf16 | Elem::F16) && [q, Elem::E4m3].contains(&cache(p)), || {
+            format!("16-bit queries and a cache of their format or fp8, not {q} and {}", cache(p))
         })?;
         require(copy_width(p, 2, 16) >= 2 && copy(p) * cache(p).bytes() >= 4, || {
             "heads aligned to 4 bytes at least".to_owned()
-        })?;
-        require(p.dim("page").is_multiple_of(s.tile_n), || {
-            format!("tiles of {} keys on pages of {}", s.tile_n, p.dim("page"))
         })
     }
 

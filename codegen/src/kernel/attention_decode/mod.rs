@@ -8,7 +8,7 @@ mod mma;
 mod simt;
 
 use super::attention::Shape;
-use super::{Elem, Entry, Extent, Floor, Form, Formats, Kernel, Scratch, Size, Source};
+use super::{Elem, Entry, Extent, Floor, Form, Formats, Kernel, Scratch, Size, Source, require};
 use crate::arch::Arch;
 use crate::emit::Writer;
 use crate::schedule::{Illegal, Param, Problem, Schedule, Values};
@@ -26,6 +26,8 @@ crate::schedule! {
         stages: [2, 3, 4, 6] = 2,
         /// Ranges that the keys of the longest sequence are cut into.
         splits: [1, 2, 4, 8, 16, 32, 64] = 1,
+        /// Keys that a range has at least.
+        least: [64, 256, 1024] = 256,
     }
 }
 
@@ -76,10 +78,13 @@ impl Kernel for AttentionDecodeKernel {
     fn prefers(&self, p: &Problem, arch: &Arch) -> Vec<Values> {
         let s = Shape::sizes(p);
         let splits = splits(p.dim("tokens").max(1) * s.kv_heads, s.window, arch);
-        let mut all = Vec::new();
-        for (tile_n, stages) in [(32, 3), (16, 4), (16, 3), (16, 2)] {
-            all.push(AttentionDecode { form: MMA, tile_n, warps: 4, stages, splits }.values());
-        }
+        let rings = [(32, 3), (16, 4), (16, 3), (32, 2), (16, 2)];
+        let ring = |(tile_n, stages)| {
+            AttentionDecode { form: MMA, tile_n, warps: 4, stages, splits, least: 256 }.values()
+        };
+        let mut all: Vec<Values> = rings.map(ring).into();
+        // While one CTA begins or merges, another one loads.
+        all.sort_by_key(|v| self.budget(p, v, arch).map_or(0, |b| b.occupancy(arch)) < 2);
         for warps in [4, 2] {
             all.push(AttentionDecode { form: SIMT, warps, splits, ..AttentionDecode::default() }.values());
         }
@@ -87,12 +92,21 @@ impl Kernel for AttentionDecodeKernel {
     }
 }
 
+/// What every form agrees to.
+fn legal(p: &Problem, s: &AttentionDecode) -> Result<(), Illegal> {
+    require(s.splits > 1 || s.least == AttentionDecode::default().least, || {
+        "all keys in one range have no least number".to_owned()
+    })?;
+    require(p.dim("page").is_multiple_of(s.tile_n), || {
+        format!("tiles of {} keys on pages of {}", s.tile_n, p.dim("page"))
+    })
+}
+
 /// The fewest splits that fill the processors well, given how many CTAs there are without.
 fn splits(ctas: usize, window: usize, arch: &Arch) -> usize {
     let sms = arch.peaks.sms as usize;
     let filled = |n: usize| (ctas * n) as f64 / ((ctas * n).div_ceil(sms) * sms) as f64;
-    // A range has 256 keys at least.
-    let most = if window > 0 { window.div_ceil(256) } else { 64 };
+    let most = if window > 0 { window.div_ceil(AttentionDecode::default().least) } else { 64 };
     let legal = || [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|n| *n <= most.max(1));
     let best = legal().map(filled).fold(0.0, f64::max);
     legal().find(|n| filled(*n) >= 0.85 * best).unwrap_or(1)

@@ -1,6 +1,6 @@
 //! Multiply-adds in float: any formats, any alignment, no tensor cores. What float32 programs run with.
 
-use super::{AttentionDecode, Cta, emit, merge_bytes};
+use super::{AttentionDecode, Cta, emit, legal, merge_bytes};
 use crate::arch::Arch;
 use crate::kernel::attention::Shape;
 use crate::kernel::{Budget, Elem, Form, Formats, Source, require};
@@ -31,12 +31,8 @@ impl Form for Simt {
 
     fn legal(&self, p: &Problem, values: &Values, _arch: &Arch) -> Result<(), Illegal> {
         let s = AttentionDecode::from_values(values)?;
-        require(s.stages == 2 && s.tile_n == 32, || {
-            "it has no ring, and tiles as wide as a warp".to_owned()
-        })?;
-        require(p.dim("page").is_multiple_of(s.tile_n), || {
-            format!("tiles of {} keys on pages of {}", s.tile_n, p.dim("page"))
-        })
+        legal(p, &s)?;
+        require(s.stages == 2 && s.tile_n == 32, || "it has no ring, and tiles as wide as a warp".to_owned())
     }
 
     fn budget(&self, p: &Problem, values: &Values, _arch: &Arch) -> Budget {

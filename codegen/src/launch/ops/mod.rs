@@ -2,6 +2,7 @@
 //!
 //! A file makes the problem (family, sizes, formats) and names the operands as the family's signatures do.
 
+mod attention;
 mod conv;
 mod elementwise;
 mod experts;
@@ -22,7 +23,7 @@ pub(super) fn lower(cx: &Cx<'_>, op: &Op) -> Result<Vec<Vec<Choice>>, Unserved> 
         Op::HeadNorm { x, heads, weight, eps } => Ok(norm::heads(cx, *x, *heads, *weight, *eps)),
         Op::Rope { x, heads, rope } => Ok(rope::lower(cx, *x, *heads, rope)),
         Op::Linear(l) => Ok(linear::lower(cx, l)),
-        Op::Attention(_) => unserved(op),
+        Op::Attention(a) => Ok(attention::lower(cx, a)),
         Op::CausalConv { x, weight, bias, out, state, taps, silu } => {
             Ok(conv::causal(cx, (*x, *out), (*weight, *bias), *state, *taps, *silu))
         }
