@@ -3,7 +3,7 @@
 use crate::common::args::TARGET;
 use crate::common::exit::Usage;
 use crate::common::output;
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jet_codegen::arch::{self, Arch};
 use jet_codegen::kernel::{self, Kernel, Source};
@@ -105,7 +105,7 @@ fn problems(args: &EmitArgs) -> Result<Vec<(&'static str, Problem)>> {
         EmitPrecision::F32 => Numbers::F32,
         EmitPrecision::Bf16 => Numbers::Bf16,
     };
-    let plan = plan(&lower(target.spec(), LowerOptions::default()), numbers).map_err(|e| anyhow!("{e}"))?;
+    let plan = plan(&lower(target.spec(), LowerOptions::default()), numbers);
     let mut all: Vec<(&'static str, Problem)> = Vec::new();
     for step in &plan.steps {
         let op = plan.op(step).name();

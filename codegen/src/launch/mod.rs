@@ -139,28 +139,18 @@ impl Weight {
     }
 }
 
-/// An op that no kernel serves.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{op}: {reason}")]
-pub struct Unserved {
-    /// The op.
-    pub op: &'static str,
-    /// Why.
-    pub reason: String,
-}
-
 /// Lowers `program` for a GPU.
-pub fn plan(program: &Program, numbers: Numbers) -> Result<Plan, Unserved> {
+pub fn plan(program: &Program, numbers: Numbers) -> Plan {
     let (program, elems) = typing::typed(program, numbers);
     let mut steps = Vec::new();
     let cx = Cx { program: &program, elems: &elems, numbers };
     for (i, step) in program.steps.iter().enumerate() {
-        for choices in ops::lower(&cx, &step.op)? {
+        for choices in ops::lower(&cx, &step.op) {
             debug_assert_eq!(choices.last().map(|c| c.when), Some(When::Always), "a step always has a call");
             steps.push(Step { op: i, choices });
         }
     }
-    Ok(Plan { program, elems, numbers, steps })
+    Plan { program, elems, numbers, steps }
 }
 
 /// What lowering an op works with.
@@ -312,7 +302,7 @@ mod tests {
     fn every_step_of_a_dense_model_is_a_problem_that_some_schedule_serves() {
         for act in [Act::Swiglu, Act::Relu2, Act::Geglu] {
             for numbers in [Numbers::F32, Numbers::Bf16] {
-                let p = plan(&lower(&model(act), LowerOptions::default()), numbers).unwrap();
+                let p = plan(&lower(&model(act), LowerOptions::default()), numbers);
                 for tokens in [1, 7, 512] {
                     for problem in p.problems(tokens) {
                         let kernel = crate::kernel::find(&problem.family).unwrap();
@@ -327,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_residual_stream_and_the_logits_stay_float() {
-        let p = plan(&lower(&model(Act::Swiglu), LowerOptions::default()), Numbers::Bf16).unwrap();
+        let p = plan(&lower(&model(Act::Swiglu), LowerOptions::default()), Numbers::Bf16);
         let elem = |name: &str| p.elems[p.program.find_buffer(name).unwrap().0 as usize];
         assert_eq!(elem("h"), Elem::F32);
         assert_eq!(elem(crate::LOGITS), Elem::F32);

@@ -45,14 +45,6 @@ impl<D: Driver> GpuDevice<D> {
         Self { driver, store }
     }
 
-    fn plan(&self, program: &Program, precision: Precision) -> Result<Plan, Error> {
-        launch::plan(program, numbers(precision)).map_err(|e| Error::Unsupported {
-            device: self.driver.name(),
-            op: e.op,
-            reason: e.reason,
-        })
-    }
-
     fn measure(&self, plan: &Plan, request: &LoadRequest<'_>) -> Footprint {
         let mut counted = HashSet::new();
         let calls = plan.steps.iter().flat_map(|s| &s.choices).flat_map(|c| &c.call.operands);
@@ -105,18 +97,17 @@ impl<D: Driver> Device for GpuDevice<D> {
         precision: Precision,
         tokens: &[usize],
     ) -> Vec<Problem> {
-        // A program that cannot be planned has no problems; loading it says why.
-        let Ok(plan) = self.plan(program, precision) else { return vec![] };
+        let plan = launch::plan(program, numbers(precision));
         let mut seen = HashSet::new();
         tokens.iter().flat_map(|t| plan.problems(*t)).filter(|p| seen.insert(p.clone())).collect()
     }
 
     fn footprint(&self, request: &LoadRequest<'_>) -> Result<Footprint, Error> {
-        Ok(self.measure(&self.plan(&request.program, request.precision)?, request))
+        Ok(self.measure(&launch::plan(&request.program, numbers(request.precision)), request))
     }
 
     fn load(&self, request: LoadRequest<'_>) -> Result<Box<dyn Executable>, Error> {
-        let plan = self.plan(&request.program, request.precision)?;
+        let plan = launch::plan(&request.program, numbers(request.precision));
         let footprint = self.measure(&plan, &request);
         if let Some(available) = self.memory_available()
             && footprint.total() > available

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn steps_append_before_they_attend_and_others_after() {
-        let p = plan(&program(Some(8)), Numbers::F32).unwrap();
+        let p = plan(&program(Some(8)), Numbers::F32);
         let families = |when: When| -> Vec<&str> {
             let of = |s: &'_ crate::launch::Step| s.choices.iter().position(|c| c.when == when).unwrap();
             p.steps.iter().map(|s| s.choices[of(s)].call.problem.family.as_str()).collect()
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn every_problem_is_served_on_every_architecture_with_tensor_cores_in_bf16() {
         for numbers in [Numbers::F32, Numbers::Bf16] {
-            let p = plan(&program(None), numbers).unwrap();
+            let p = plan(&program(None), numbers);
             for problem in p.problems(64) {
                 let kernel = crate::kernel::find(&problem.family).unwrap();
                 for arch in crate::arch::ALL {

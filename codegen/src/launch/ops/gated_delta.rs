@@ -62,7 +62,7 @@ mod tests {
             GatedDelta { q, k, v, g, beta, out, state, heads, d_key, d_value, scale: 0.1, l2_eps: 1e-6 };
         p.push(None, Op::GatedDelta(rule));
         for numbers in [Numbers::F32, Numbers::Bf16] {
-            let plan = plan(&p, numbers).unwrap();
+            let plan = plan(&p, numbers);
             let choices = &plan.steps.last().unwrap().choices;
             assert_eq!(choices.iter().map(|c| c.when).collect::<Vec<_>>(), [When::Steps, When::Always]);
             for (choice, forms) in choices.iter().zip([vec![0], vec![1, 2]]) {

@@ -59,7 +59,7 @@ mod tests {
             bindings: vec![Binding { symbol: 'M', block: Block::Mamba2(block) }].into(),
         };
         for numbers in [Numbers::F32, Numbers::Bf16] {
-            let plan = plan(&lower(&model, LowerOptions::default()), numbers).unwrap();
+            let plan = plan(&lower(&model, LowerOptions::default()), numbers);
             let scan = plan.steps.iter().find(|s| plan.op(s).name() == "ssd").unwrap();
             let form = |choice: usize, arch| {
                 let problem = scan.choices[choice].call.problem(512);
