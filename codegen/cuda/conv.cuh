@@ -37,7 +37,7 @@ struct Filter {
 //@ conv_rows
 extern "C" __global__ void __launch_bounds__(kThreads)
 conv_rows(const XType* __restrict__ x, int x_stride, const float* __restrict__ weight, const float* __restrict__ bias,
-          OutType* __restrict__ out, int out_stride, float* __restrict__ state, long long state_slot,
+          OutType* __restrict__ out, int out_stride, float* state, long long state_slot,
           const Segment* __restrict__ segments) {
     const int channel = static_cast<int>(blockIdx.x * kThreads + threadIdx.x) * kVec;
     const Segment sequence = segments[blockIdx.y];
