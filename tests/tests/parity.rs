@@ -8,11 +8,11 @@ use jet_cli::check::forms::{self, Form};
 use jet_cli::check::program::buffer;
 use jet_cli::check::rig::{Rig, Stream};
 use jet_cli::check::tally::{Judge, Tallies, Tolerance, Verdict};
-use jet_cli::check::weights::StoredWeights;
 use jet_codegen::program::Program;
 use jet_codegen::{LOGITS, LowerOptions, lower, lower_plain};
 use jet_dsl::block::{Act, Attention, Block, JetBlock, Mamba2, Mlp, Moe, Rope, RopeScaling};
 use jet_dsl::{Binding, ModelSpec, Naming};
+use jet_models::session::DeviceWeights;
 use jet_models::weights::{RandomWeights, WeightSource};
 use jet_numerics::DType;
 use jet_runtime::device::{Device, Grade, Precision, device_names, open};
@@ -178,7 +178,7 @@ fn compare(
     seed: u64,
     forms: Option<&[Form]>,
 ) {
-    let source = StoredWeights(weights);
+    let source = DeviceWeights::new(weights);
     let prompts = prompts(spec, seed);
     let reference = lower_plain(spec, LowerOptions::default());
     let vocab = spec.vocab as usize;

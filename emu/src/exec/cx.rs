@@ -213,6 +213,9 @@ impl<'a> Cx<'a> {
         if !self.frame.busy.is_empty() {
             self.in_flight(inst, mask);
         }
+        if self.frame.fenced != 0 {
+            self.note_writes(inst);
+        }
         if !inst.flags.own_definedness {
             for reg in program.reg_list(inst.defs) {
                 self.set_defined(reg.class, reg.slot, defined, mask);
@@ -243,15 +246,29 @@ impl<'a> Cx<'a> {
     fn in_flight(&mut self, inst: &Inst, mask: u32) {
         let program = self.program;
         let touched = program.reg_list(inst.uses).iter().chain(program.reg_list(inst.defs));
-        let hit =
-            touched.copied().find(|r| self.frame.busy.iter().any(|b| b.class == r.class && b.slot == r.slot));
-        if let Some(reg) = hit
+        let same = |r: &Reg| self.frame.busy.iter().copied().find(|b| b.class == r.class && b.slot == r.slot);
+        if let Some(reg) = touched.copied().find_map(|r| same(&r))
             && !super::run::is_wgmma(program, inst)
         {
             let name = self.register_name(reg);
             let lane = mask.trailing_zeros() as usize % 32;
+            let severity = if reg.critical { Severity::Error } else { Severity::Warning };
             let message = format!("`{name}` belongs to a wgmma that has not been waited for");
-            self.report(inst.site, FindingKind::RegisterInFlight, Severity::Error, lane, message);
+            self.report(inst.site, FindingKind::RegisterInFlight, severity, lane, message);
+        }
+    }
+
+    /// Keeps when registers were written: a wgmma may only use what was written before its fence.
+    fn note_writes(&mut self, inst: &Inst) {
+        let program = self.program;
+        let frame = &mut self.frame;
+        frame.tick += 1;
+        if frame.written.len() < frame.words.len() {
+            frame.written.resize(frame.words.len(), 0);
+        }
+        if !super::run::is_wgmma(program, inst) {
+            let words = program.reg_list(inst.defs).iter().filter(|r| r.class == Class::Word);
+            words.for_each(|r| frame.written[r.slot as usize] = frame.tick);
         }
     }
 }

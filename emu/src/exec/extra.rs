@@ -13,6 +13,11 @@ impl Extra {
         let boxed = self.0.entry(TypeId::of::<T>()).or_insert_with(|| Box::<T>::default());
         boxed.downcast_mut().expect("stored under its own type")
     }
+
+    /// The value of a type, if it was asked for before.
+    pub fn peek<T: Any + Send>(&self) -> Option<&T> {
+        self.0.get(&TypeId::of::<T>())?.downcast_ref()
+    }
 }
 
 impl std::fmt::Debug for Extra {

@@ -160,7 +160,7 @@ impl GlobalMemory {
 }
 
 fn read_words(buffer: &Buffer, offset: u64, into: &mut [u8]) {
-    if offset % 4 != 0 {
+    if !offset.is_multiple_of(4) {
         return buffer.words().bytes(offset, into);
     }
     let first = (offset / 4) as usize;
@@ -172,7 +172,7 @@ fn read_words(buffer: &Buffer, offset: u64, into: &mut [u8]) {
 
 fn write_words(buffer: &Buffer, offset: u64, from: &[u8]) {
     let mut words = buffer.words();
-    if offset % 4 != 0 {
+    if !offset.is_multiple_of(4) {
         return words.set_bytes(offset, from);
     }
     let mut at = offset;

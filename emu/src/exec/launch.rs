@@ -343,6 +343,6 @@ fn report(run: Run<'_>, counting: Option<Counting>) -> Report {
         findings,
         output: String::from_utf8_lossy(&output).into_owned(),
         warp_instructions: run.executed.load(Relaxed),
-        counters: counting.map(Counting::finish),
+        counters: counting.map(|c| c.finish(&run.program)),
     }
 }

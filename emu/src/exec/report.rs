@@ -150,12 +150,12 @@ impl Report {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Finding>,
-    index: HashMap<(FindingKind, String, u32), usize>,
+    index: HashMap<(FindingKind, Severity, String, u32), usize>,
 }
 
 impl Findings {
     pub(crate) fn add(&mut self, finding: Finding) {
-        let key = (finding.kind, finding.place.function.clone(), finding.place.line);
+        let key = (finding.kind, finding.severity, finding.place.function.clone(), finding.place.line);
         match self.index.get(&key) {
             Some(&i) => self.list[i].count += finding.count,
             None => {

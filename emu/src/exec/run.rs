@@ -66,6 +66,9 @@ fn stretch<const CHECK: bool, const COUNT: bool>(cx: &mut Cx<'_>, left: &mut u32
         };
         let mask = if inst.guard == NO_GUARD { all } else { cx.guard::<CHECK>(inst, all) };
         if mask == 0 && !inst.flags.always {
+            if COUNT && !inst.flags.internal {
+                cx.count(|c| c.executed(inst.site, all, 0));
+            }
             pc += 1;
             continue;
         }
@@ -74,17 +77,13 @@ fn stretch<const CHECK: bool, const COUNT: bool>(cx: &mut Cx<'_>, left: &mut u32
         }
         cx.group.pc = pc;
         let flow = (inst.run)(cx, inst, mask);
-        if COUNT
-            && !inst.flags.internal
-            && flow != Flow::Wait
-            && let Some(counting) = &mut cx.cluster.counting
-        {
-            counting.executed(inst.site, mask);
+        if COUNT && !inst.flags.internal && !matches!(flow, Flow::Wait | Flow::Again) {
+            cx.count(|c| c.executed(inst.site, all, mask));
         }
         match flow {
             Flow::Next => pc += 1,
             Flow::Jump(to) => pc = to,
-            Flow::Reload => return None,
+            Flow::Reload | Flow::Again => return None,
             Flow::Yield => {
                 cx.group.pc = pc + 1;
                 return Some(Stop::Quantum);
@@ -125,9 +124,7 @@ impl<'a> Cx<'a> {
     /// Parts the lanes: each part goes on at its own instruction, and they meet at `join`, an instruction of this
     /// function, or, for [`u32::MAX`], where the function returns to.
     pub fn split(&mut self, inst: &Inst, parts: &[(u32, u32)], join: u32) -> Flow {
-        if let Some(counting) = &mut self.cluster.counting {
-            counting.divergent(inst.site);
-        }
+        self.count(|c| c.divergent(inst.site));
         let place = if join == u32::MAX { self.frame.caller } else { Some((self.group.frame, join)) };
         if let Some((frame, pc)) = place {
             let top = self.group.joins.last().map(|j| self.warp.joins[*j as usize]);
@@ -172,7 +169,7 @@ impl<'a> Cx<'a> {
             changed = true;
         }
         let _ = inst;
-        Some(if changed { Flow::Reload } else { Flow::Wait })
+        Some(if changed { Flow::Again } else { Flow::Wait })
     }
 
     /// Takes into the group what waits at the same instruction for lanes of `wanted`.
@@ -242,12 +239,28 @@ impl<'a> Cx<'a> {
             cta.live_warps -= 1;
             let expected = cta.live_warps * 32;
             cta.barriers.iter_mut().for_each(|b| b.warp_ended(expected));
+            crate::isa::warp_ended(self);
+            if expected == 0 {
+                self.cta_ended();
+            }
         }
         if self.group.mask == 0 {
             return Flow::Ended;
         }
         self.group.pc += 1;
         Flow::Reload
+    }
+
+    /// The CTA is over: what it left under way is looked at, and the detector forgets its threads.
+    fn cta_ended(&mut self) {
+        super::transfer::cta_ended(self);
+        if let Some(watched) = self.cluster.ctas[self.warp.cta].watched {
+            let mut watch = self.run.watch();
+            watch.detector.end_cta(watched);
+            if watch.detector.any() {
+                self.run.drain(&mut watch);
+            }
+        }
     }
 
     /// Puts an operation under way for lanes of the running group.
@@ -263,6 +276,9 @@ impl<'a> Cx<'a> {
         let who = Issuer { kind, site: inst.site, rank: self.rank(), warp: self.warp.id, mask };
         let cluster = &mut *self.cluster;
         cluster.pending.issue(who, op, watched, ordered, cluster.clock, &mut cluster.rng);
+        // What the seed wants at once happens before the next instruction; a fault in it ends the launch by itself.
+        let due = cluster.pending.take_due(cluster.clock);
+        perform(self.run, self.program, cluster, due);
     }
 
     /// Closes a group of asynchronous operations for lanes of the running group.
@@ -286,12 +302,14 @@ impl<'a> Cx<'a> {
     }
 
     fn waited(&mut self, done: Vec<Pending>) -> Flow {
-        let joined: Vec<(AsyncId, u32)> = done.iter().filter_map(|p| Some((p.watched?, p.mask))).collect();
+        let part = |p: &Pending| if p.kind == Kind::BulkRead { AsyncPart::Reads } else { AsyncPart::All };
+        let joined: Vec<(AsyncId, u32, AsyncPart)> =
+            done.iter().filter_map(|p| Some((p.watched?, p.mask, part(p)))).collect();
         if !perform(self.run, self.program, self.cluster, done) {
             return Flow::Abort;
         }
-        for (id, lanes) in joined {
-            self.tell(lanes, |detector, who| detector.join_lanes(id, AsyncPart::All, who));
+        for (id, lanes, part) in joined {
+            self.tell(lanes, |detector, who| detector.join_lanes(id, part, who));
         }
         Flow::Next
     }

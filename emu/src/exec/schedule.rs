@@ -12,6 +12,8 @@ use crate::count::Counting;
 
 /// Instructions of a warp after which parked lanes no longer wait for the others, which may be waiting for them.
 const PATIENCE: u64 = 4096;
+/// The same with checks on, where an instruction costs more and a lock that lanes spin on should not take long.
+const PATIENCE_CHECKED: u64 = 512;
 /// Instructions that one group of a warp may run while others could.
 const GROUP_QUANTUM: u32 = 256;
 /// Rounds without any progress after which a cluster is dead.
@@ -50,7 +52,8 @@ fn turn<const CHECK: bool, const COUNT: bool>(
     if used == 0 {
         warp.release(|_| true);
     } else {
-        warp.release(|g| clock - g.since > PATIENCE);
+        let patience = if CHECK { PATIENCE_CHECKED } else { PATIENCE };
+        warp.release(|g| clock - g.since > patience);
     }
     cluster.warps[index] = warp;
     alive.then_some(used)
@@ -174,6 +177,7 @@ fn standing(run: &Run<'_>, cluster: &Cluster) -> String {
                 "; CTA {cta:?} warp {id} lanes {:#010x} at line {} `{}`",
                 group.mask, place.line, place.instruction
             );
+            text += &crate::isa::waits_for(cluster, warp, group).unwrap_or_default();
             shown += 1;
         }
     }
@@ -258,7 +262,8 @@ pub(crate) fn worker<const CHECK: bool, const COUNT: bool>(
     total: u64,
     first_slot: u32,
 ) -> Option<Counting> {
-    let mut counting = COUNT.then(|| Counting::new(run.program.sites.len()));
+    let buffers = || run.global.iter().map(|(_, b)| (b.name.as_str(), b.base, b.len));
+    let mut counting = COUNT.then(|| Counting::new(run.program.sites.len(), buffers()));
     let mut resident: Vec<Cluster> = Vec::new();
     let mut spare: Vec<Cluster> = Vec::new();
     let mut window = window(run);

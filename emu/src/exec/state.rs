@@ -172,10 +172,8 @@ impl Cluster {
             cta.shared.resize((run.shared_bytes as usize).div_ceil(4), 0);
             cta.shared_defined.reset(if run.checks.definedness { run.shared_bytes.into() } else { 0 });
             let linear = cta.id[0] + run.grid[0] * (cta.id[1] + run.grid[1] * cta.id[2]);
-            cta.watched = run
-                .checks
-                .races
-                .then(|| run.watch().detector.start_cta(linear, index as u32, rank, per, run.shared_bytes));
+            cta.watched =
+                run.checks.races.then(|| run.watch().detector.start_cta(linear, index as u32, rank, per));
             cta.barriers.clear();
             cta.barriers.resize(16, Barrier::default());
             cta.live_warps = per;

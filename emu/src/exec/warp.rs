@@ -19,8 +19,14 @@ pub struct Frame {
     pub preds: Vec<u32>,
     /// Which lanes of each register hold a value.
     pub defined: Defined,
-    /// Registers that a wgmma has in flight.
+    /// Registers that a wgmma has in flight; critical ones are accumulators.
     pub busy: Vec<crate::isa::Reg>,
+    /// Steps of the checks, by which writes of registers and wgmma fences are ordered.
+    pub tick: u32,
+    /// The step of the latest `wgmma.fence`; 0 before the first.
+    pub fenced: u32,
+    /// The step of the latest write of each 32-bit register after the first fence.
+    pub written: Vec<u32>,
     /// Lanes that have not returned.
     pub lanes: u32,
     /// The caller's frame and where it goes on; `None` for the kernel.
@@ -53,6 +59,8 @@ impl Frame {
         fill(&mut self.defined.longs, code.longs, 0);
         fill(&mut self.defined.preds, code.preds, 0);
         self.busy.clear();
+        (self.tick, self.fenced) = (0, 0);
+        self.written.clear();
         self.results.clear();
         self.lanes = lanes;
         self.caller = None;

@@ -62,6 +62,7 @@ fn kind_of(class: shadow::Class, shared: bool) -> (FindingKind, Severity) {
     let race = if shared { FindingKind::SharedRace } else { FindingKind::GlobalRace };
     match class {
         C::SameValue => (FindingKind::BenignRace, Severity::Warning),
+        C::Agreed => (FindingKind::BenignRace, Severity::Note),
         C::NonCoherent => (FindingKind::ReadOnlyPath, Severity::Error),
         C::MissingProxyFence | C::MissingTensorMapFence => (FindingKind::MissingProxyFence, Severity::Error),
         C::MissingProxyFenceAfterRead => (FindingKind::MissingProxyFence, Severity::Warning),
@@ -77,6 +78,7 @@ fn describe(race: &shadow::Race) -> String {
         C::WriteWrite => "two writes that nothing orders",
         C::ReadWrite => "a read and a write that nothing orders",
         C::SameValue => "two writes of the same value that nothing orders",
+        C::Agreed => "lanes of one instruction write the same value to the same bytes",
         C::SameInstruction => "two lanes of one instruction write the same byte",
         C::MixedSize => "two unordered strong accesses of different sizes",
         C::ScopeTooNarrow => "two accesses whose scope does not reach from one thread to the other",

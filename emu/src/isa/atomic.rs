@@ -148,6 +148,7 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         strength: strength(dec),
         proxy: Proxy::Generic,
         same_value: 0,
+        agreed: 0,
     };
     let request = Request { space: space_of(dec, &address), bytes, access };
     let mut plan = Plan {

@@ -221,7 +221,7 @@ fn carrier(dec: &mut Dec<'_>, op: &'_ Operand, source: bool) -> Result<Carrier, 
 /// What a caller hands over: bytes, or a register's lanes.
 enum Parcel {
     Bytes(Vec<(usize, Vec<u8>, bool)>),
-    Register([u64; 32], u32),
+    Register(Box<[u64; 32]>, u32),
 }
 
 fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
@@ -235,7 +235,7 @@ fn take(cx: &Cx<'_>, carrier: &Carrier, base: u32, mask: u32) -> Parcel {
                 Class::Word => cx.word(reg.slot).map(u64::from),
                 Class::Long => cx.long(reg.slot),
             };
-            Parcel::Register(values, cx.defined(reg.class, reg.slot))
+            Parcel::Register(Box::new(values), cx.defined(reg.class, reg.slot))
         }
         Carrier::Frame(offset, size) => {
             let from = u64::from(base + offset);
@@ -300,7 +300,8 @@ fn call_indirect<'a>(cx: &mut Cx<'a>, i: &'a Inst, slot: Slot, mask: u32) -> Flo
             parts.push((idle, pc + 1));
         }
         if parts.len() > 1 {
-            return cx.split(i, &parts, pc + 1);
+            cx.split(i, &parts, pc + 1);
+            return Flow::Again;
         }
     }
     let target = Layout::function_of(handles[first]).and_then(|id| cx.program.index.get(&id).copied());
@@ -320,7 +321,8 @@ fn enter<'a>(cx: &mut Cx<'a>, i: &'a Inst, call: &'a Call, target: u32, mask: u3
     if mask != cx.group.mask {
         let rest = cx.group.mask & !mask;
         let pc = cx.group.pc;
-        return cx.split(i, &[(mask, pc), (rest, pc + 1)], pc + 1);
+        cx.split(i, &[(mask, pc), (rest, pc + 1)], pc + 1);
+        return Flow::Again;
     }
     let program = cx.program;
     let code = &program.functions[target as usize];
@@ -362,7 +364,8 @@ pub(super) fn ret<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let Some((caller, pc)) = cx.frame.caller else { return cx.exit(mask) };
     if mask != cx.group.mask {
         let (rest, at) = (cx.group.mask & !mask, cx.group.pc);
-        return cx.split(i, &[(mask, at), (rest, at + 1)], u32::MAX);
+        cx.split(i, &[(mask, at), (rest, at + 1)], u32::MAX);
+        return Flow::Again;
     }
     let program = cx.program;
     let code = &program.functions[cx.frame.function as usize];
@@ -404,7 +407,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     }
     if let Some(to) = call.results.first() {
         let parcel = match to {
-            Carrier::Register(_) => Parcel::Register(result, u32::MAX),
+            Carrier::Register(_) => Parcel::Register(Box::new(result), u32::MAX),
             Carrier::Frame(_, size) => {
                 let bytes = |l: usize| result[l].to_le_bytes()[..(*size as usize).min(8)].to_vec();
                 Parcel::Bytes(lanes(mask).map(|l| (l, bytes(l), true)).collect())
@@ -417,7 +420,7 @@ fn call_library<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
 
 fn as_numbers(parcel: &Parcel) -> [u64; 32] {
     match parcel {
-        Parcel::Register(values, _) => *values,
+        Parcel::Register(values, _) => **values,
         Parcel::Bytes(all) => {
             let mut values = [0; 32];
             for (lane, bytes, _) in all {

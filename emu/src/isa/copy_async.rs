@@ -167,6 +167,7 @@ fn issue<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
         detector.access_async_lanes(id, reading, shadow::Space::Global, &from, &source.access);
         detector.access_async_lanes(id, mask, shadow::Space::Shared, &to, &target.access);
     });
+    cx.count(|c| c.copied(i.site, u64::from(plan.bytes) * u64::from(mask.count_ones())));
     let op = Copy { to, from, read, bytes: plan.bytes };
     cx.issue(i, Kind::Copy, mask, Arc::new(op), watched, false);
     Flow::Next

@@ -116,8 +116,8 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
         "neg" | "abs" => sign(dec, double),
         "min" | "max" => min_max(dec, double),
         "testp" => testp(dec, double),
-        "copysign" if double => dec.plain(every!(L = |a, b| f64::copysign(a, b); L, L), F64, &[F64, F64]),
-        "copysign" => dec.plain(every!(W = |a, b| f32::copysign(a, b); W, W), F32, &[F32, F32]),
+        "copysign" if double => dec.plain(every!(L = f64::copysign; L, L), F64, &[F64, F64]),
+        "copysign" => dec.plain(every!(W = f32::copysign; W, W), F32, &[F32, F32]),
         _ => approximate(dec, double),
     }
 }
@@ -141,7 +141,12 @@ fn binary32(dec: &mut Dec<'_>) -> Result<(), Refusal> {
 fn fma32(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     let x = pack_mode(dec);
     let run: Handler = match x {
-        0 => every!(W = f32::fma; W, W, W),
+        0 => handler!(|cx, i, mask| {
+            let mut d = [0; 32];
+            f32::fma_lanes(&cx.word(i.a), &cx.word(i.b), &cx.word(i.c), &mut d);
+            cx.set_word(i.d, &d, mask);
+            Flow::Next
+        }),
         8 => every!(W = f32::fma_ftz; W, W, W),
         _ => active_x!(W = |x, (a, b, c)| f32::fma_mode(a, b, c, mode(x)); W, W, W),
     };

@@ -50,6 +50,8 @@ pub enum Flow {
     Jump(u32),
     /// The group of lanes changed (split, merged, called, returned): its program counter stands in the group.
     Reload,
+    /// As [`Flow::Reload`], but the instruction itself was not executed yet.
+    Again,
     /// Nothing happened; try the same instruction again later.
     Wait,
     /// Done, but let others run first.

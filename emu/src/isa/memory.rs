@@ -160,6 +160,7 @@ fn plan(dec: &mut Dec<'_>, kind: Kind, address: &Address, count: usize, ty: Type
         strength: strength(dec),
         proxy,
         same_value: 0,
+        agreed: 0,
     };
     let request = Request { space: space_of(dec, address), bytes, access };
     Ok(Plan { request, element, signed: matches!(ty, Type::S(_)), parts: Vec::new() })

@@ -64,9 +64,25 @@ struct Plan {
 
 struct Scale {
     a: Slot,
-    a_selector: ScaleSelector,
+    a_selector: (Slot, Slot),
     b: Slot,
-    b_selector: ScaleSelector,
+    b_selector: (Slot, Slot),
+}
+
+impl Scale {
+    /// The registers of all lanes; selectors are the same in all lanes, so the first one's are read.
+    fn fetch(&self, cx: &Cx<'_>) -> Scales {
+        let selector = |(byte, thread): (Slot, Slot)| ScaleSelector {
+            byte: cx.word(byte)[0] as u16,
+            thread: cx.word(thread)[0] as u16,
+        };
+        Scales {
+            a: cx.word(self.a),
+            a_selector: selector(self.a_selector),
+            b: cx.word(self.b),
+            b_selector: selector(self.b_selector),
+        }
+    }
 }
 
 fn shape(word: &str) -> Option<(usize, usize, usize)> {
@@ -153,16 +169,10 @@ pub(super) fn decode(dec: &mut Dec<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `{byte-id, thread-id}`, constants.
-fn selector(dec: &Dec<'_>, at: usize) -> Result<ScaleSelector, Refusal> {
-    let constant = |op: &crate::ptx::Operand| match op {
-        crate::ptx::Operand::Integer(v) => {
-            u16::try_from(*v).map_err(|_| "a selector over 16 bits".to_owned())
-        }
-        _ => Err("a selector must be a constant".to_owned()),
-    };
-    match dec.elements(at)? {
-        [byte, thread] => Ok(ScaleSelector { byte: constant(byte)?, thread: constant(thread)? }),
+/// `{byte-id, thread-id}`: constants, or 16-bit registers that hold the same in all lanes.
+fn selector(dec: &mut Dec<'_>, at: usize) -> Result<(Slot, Slot), Refusal> {
+    match dec.src_vector(at, Type::B(16))?[..] {
+        [byte, thread] => Ok((byte, thread)),
         _ => Err("a selector has a byte and a thread".to_owned()),
     }
 }
@@ -180,12 +190,7 @@ fn run<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let plan = cx.program.data::<Plan>(i.x);
     let (a, b, c) = (fetch::<4>(cx, &plan.a), fetch::<4>(cx, &plan.b), fetch::<4>(cx, &plan.c));
     let mut d = [[0; 32]; 4];
-    let scales = plan.scales.as_ref().map(|s| Scales {
-        a: cx.word(s.a),
-        a_selector: s.a_selector,
-        b: cx.word(s.b),
-        b_selector: s.b_selector,
-    });
+    let scales = plan.scales.as_ref().map(|s| s.fetch(cx));
     let how: Accumulation = cx.run.options.accumulation;
     let n = |slots: &[Slot]| slots.len().min(4);
     let (an, bn, cn, dn) = (n(&plan.a), n(&plan.b), n(&plan.c), n(&plan.d));

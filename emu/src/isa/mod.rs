@@ -11,7 +11,11 @@ mod lanes;
 mod atomic;
 mod barrier;
 mod bits;
+mod bulk;
+mod bulk_ops;
+mod bulk_tensor;
 mod cfg;
+mod cluster;
 mod compare;
 mod control;
 mod convert;
@@ -29,6 +33,7 @@ mod layout;
 mod library;
 mod logic;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod misc;
 mod mma;
@@ -38,7 +43,10 @@ mod refused;
 mod space;
 mod sreg;
 mod stack;
+mod store_async;
+mod tensormap;
 mod warp;
+mod wgmma;
 
 pub use decode::{DecodeError, decode};
 pub use decoder::{Address, Base, Dec, Refusal};
@@ -81,6 +89,29 @@ pub static FAMILIES: &[Family] = &[
     Family { name: "Tensor cores", forms: mma::FORMS, decode: mma::decode },
     Family { name: "Matrix loads and stores", forms: matrix::FORMS, decode: matrix::decode },
     Family { name: "Asynchronous copies without bulk", forms: copy_async::FORMS, decode: copy_async::decode },
+    Family { name: "mbarrier", forms: mbarrier::FORMS, decode: mbarrier::decode },
+    Family { name: "Bulk copies", forms: bulk::FORMS, decode: bulk::decode },
+    Family { name: "Tensor copies", forms: bulk_tensor::FORMS, decode: bulk_tensor::decode },
+    Family { name: "Tensor maps", forms: tensormap::FORMS, decode: tensormap::decode },
+    Family { name: "wgmma", forms: wgmma::FORMS, decode: wgmma::decode },
+    Family { name: "Cluster barrier", forms: cluster::FORMS, decode: cluster::decode },
+    Family { name: "Asynchronous stores", forms: store_async::FORMS, decode: store_async::decode },
     Family { name: "Miscellaneous", forms: misc::FORMS, decode: misc::decode },
     Family { name: "Not supported", forms: refused::FORMS, decode: refused::decode },
 ];
+
+/// A warp ended: families say what it leaves undone.
+pub(crate) fn warp_ended(cx: &mut crate::exec::Cx<'_>) {
+    wgmma::warp_ended(cx);
+}
+
+/// What a group that cannot go on waits for, where its family knows more than the instruction says.
+pub(crate) fn waits_for(
+    cluster: &crate::exec::Cluster,
+    warp: &crate::exec::warp::Warp,
+    group: &crate::exec::group::Group,
+) -> Option<String> {
+    let barriers = cluster.extra.peek::<crate::exec::mbarrier::Mbarriers>();
+    let at_barrier = barriers.and_then(|b| mbarrier::waits_for(b, &group.ticket));
+    at_barrier.or_else(|| wgmma::waits_for(cluster, warp, group))
+}

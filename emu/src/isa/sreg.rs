@@ -7,69 +7,66 @@ use crate::exec::state::split_index;
 use crate::ptx::Type;
 
 /// What the lanes of a warp read.
-enum Value {
-    /// The same in all lanes.
-    Same(u64),
-    /// One a lane.
-    Lanes([u64; 32]),
-}
-
-type Read = fn(&Cx<'_>, usize) -> Value;
+type Read = fn(&Cx<'_>, usize) -> [u64; 32];
 
 /// Registers with components, by name: what component `k` reads.
 const VECTORS: &[(&str, Read)] = &[
     ("tid", |cx, k| {
         let block = cx.run.block;
         let first = cx.warp.id * 32;
-        Value::Lanes(std::array::from_fn(|l| u64::from(split_index(first + l as u32, block)[k])))
+        std::array::from_fn(|l| u64::from(split_index(first + l as u32, block)[k]))
     }),
-    ("ntid", |cx, k| Value::Same(cx.run.block[k].into())),
-    ("ctaid", |cx, k| Value::Same(cta_id(cx)[k].into())),
-    ("nctaid", |cx, k| Value::Same(cx.run.grid[k].into())),
-    ("clusterid", |cx, k| Value::Same((cta_id(cx)[k] / cx.run.cluster[k].max(1)).into())),
-    ("nclusterid", |cx, k| Value::Same((cx.run.grid[k] / cx.run.cluster[k].max(1)).into())),
-    ("cluster_ctaid", |cx, k| Value::Same((cta_id(cx)[k] % cx.run.cluster[k].max(1)).into())),
-    ("cluster_nctaid", |cx, k| Value::Same(cx.run.cluster[k].into())),
+    ("ntid", |cx, k| same(cx.run.block[k].into())),
+    ("ctaid", |cx, k| same(cta_id(cx)[k].into())),
+    ("nctaid", |cx, k| same(cx.run.grid[k].into())),
+    ("clusterid", |cx, k| same((cta_id(cx)[k] / cx.run.cluster[k].max(1)).into())),
+    ("nclusterid", |cx, k| same((cx.run.grid[k] / cx.run.cluster[k].max(1)).into())),
+    ("cluster_ctaid", |cx, k| same((cta_id(cx)[k] % cx.run.cluster[k].max(1)).into())),
+    ("cluster_nctaid", |cx, k| same(cx.run.cluster[k].into())),
 ];
 
 /// Registers of one value; the number is the one in the name, where there is one.
 const SCALARS: &[(&str, Read)] = &[
     ("laneid", |_, _| by_lane(|l| l as u64)),
-    ("warpid", |cx, _| Value::Same(cx.warp.id.into())),
-    ("nwarpid", |cx, _| Value::Same(cx.run.warps().into())),
-    ("smid", |cx, _| Value::Same(cx.cluster.slot.into())),
-    ("nsmid", |_, _| Value::Same(132)),
-    ("gridid", |_, _| Value::Same(1)),
-    ("is_explicit_cluster", |cx, _| Value::Same(cx.run.explicit_cluster.into())),
-    ("cluster_ctarank", |cx, _| Value::Same(cx.rank().into())),
-    ("cluster_nctarank", |cx, _| Value::Same(cx.run.cluster_size().into())),
+    ("warpid", |cx, _| same(cx.warp.id.into())),
+    ("nwarpid", |cx, _| same(cx.run.warps().into())),
+    ("smid", |cx, _| same(cx.cluster.slot.into())),
+    ("nsmid", |_, _| same(132)),
+    ("gridid", |_, _| same(1)),
+    ("is_explicit_cluster", |cx, _| same(cx.run.explicit_cluster.into())),
+    ("cluster_ctarank", |cx, _| same(cx.rank().into())),
+    ("cluster_nctarank", |cx, _| same(cx.run.cluster_size().into())),
     ("lanemask_eq", |_, _| by_lane(|l| 1 << l)),
     ("lanemask_le", |_, _| by_lane(|l| (2 << l) - 1)),
     ("lanemask_lt", |_, _| by_lane(|l| (1 << l) - 1)),
     ("lanemask_ge", |_, _| by_lane(|l| (u64::from(u32::MAX) << l) & u64::from(u32::MAX))),
     ("lanemask_gt", |_, _| by_lane(|l| (u64::from(u32::MAX) << l << 1) & u64::from(u32::MAX))),
-    ("clock", |cx, _| Value::Same(clock(cx) & 0xffff_ffff)),
-    ("clock_hi", |cx, _| Value::Same(clock(cx) >> 32)),
-    ("clock64", |cx, _| Value::Same(clock(cx))),
-    ("globaltimer", |cx, _| Value::Same(timer(cx))),
-    ("globaltimer_lo", |cx, _| Value::Same(timer(cx) & 0xffff_ffff)),
-    ("globaltimer_hi", |cx, _| Value::Same(timer(cx) >> 32)),
-    ("reserved_smem_offset_begin", |_, _| Value::Same(0)),
-    ("reserved_smem_offset_end", |_, _| Value::Same(crate::exec::SHARED_FIRST.into())),
-    ("reserved_smem_offset_cap", |_, _| Value::Same(crate::exec::SHARED_FIRST.into())),
-    ("reserved_smem_offset_0", |_, _| Value::Same(0)),
-    ("reserved_smem_offset_1", |_, _| Value::Same(0)),
-    ("total_smem_size", |cx, _| Value::Same(own_shared(cx))),
-    ("aggr_smem_size", |cx, _| Value::Same(cx.run.shared_bytes.into())),
-    ("dynamic_smem_size", |cx, _| Value::Same(cx.run.dynamic_shared.into())),
-    ("current_graph_exec", |_, _| Value::Same(0)),
-    ("envreg", |_, _| Value::Same(0)),
-    ("pm", |_, _| Value::Same(0)),
-    ("WARP_SZ", |_, _| Value::Same(32)),
+    ("clock", |cx, _| same(clock(cx) & 0xffff_ffff)),
+    ("clock_hi", |cx, _| same(clock(cx) >> 32)),
+    ("clock64", |cx, _| same(clock(cx))),
+    ("globaltimer", |cx, _| same(timer(cx))),
+    ("globaltimer_lo", |cx, _| same(timer(cx) & 0xffff_ffff)),
+    ("globaltimer_hi", |cx, _| same(timer(cx) >> 32)),
+    ("reserved_smem_offset_begin", |_, _| same(0)),
+    ("reserved_smem_offset_end", |_, _| same(crate::exec::SHARED_FIRST.into())),
+    ("reserved_smem_offset_cap", |_, _| same(crate::exec::SHARED_FIRST.into())),
+    ("reserved_smem_offset_0", |_, _| same(0)),
+    ("reserved_smem_offset_1", |_, _| same(0)),
+    ("total_smem_size", |cx, _| same(own_shared(cx))),
+    ("aggr_smem_size", |cx, _| same(cx.run.shared_bytes.into())),
+    ("dynamic_smem_size", |cx, _| same(cx.run.dynamic_shared.into())),
+    ("current_graph_exec", |_, _| same(0)),
+    ("envreg", |_, _| same(0)),
+    ("pm", |_, _| same(0)),
+    ("WARP_SZ", |_, _| same(32)),
 ];
 
-fn by_lane(f: impl Fn(usize) -> u64) -> Value {
-    Value::Lanes(std::array::from_fn(f))
+fn same(value: u64) -> [u64; 32] {
+    [value; 32]
+}
+
+fn by_lane(f: impl Fn(usize) -> u64) -> [u64; 32] {
+    std::array::from_fn(f)
 }
 
 fn cta_id(cx: &Cx<'_>) -> [u32; 3] {
@@ -94,7 +91,7 @@ fn find(name: &str) -> Option<(Read, usize)> {
     let k = ["x", "y", "z", "w"].iter().position(|c| *c == component)?;
     if let Some((_, read)) = VECTORS.iter().find(|(n, _)| *n == base) {
         // The fourth component is 0.
-        return Some(if k == 3 { (|_, _| Value::Same(0), 0) } else { (*read, k) });
+        return Some(if k == 3 { (|_, _| same(0), 0) } else { (*read, k) });
     }
     let numbered = base.strip_suffix("_64").unwrap_or(base).trim_end_matches(|c: char| c.is_ascii_digit());
     let exact = SCALARS.iter().find(|(n, _)| *n == base);
@@ -108,10 +105,7 @@ struct Source(Read, usize);
 
 fn run<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let Source(read, k) = cx.program.data::<Source>(i.x);
-    let values = match read(cx, *k) {
-        Value::Same(v) => [v; 32],
-        Value::Lanes(v) => v,
-    };
+    let values = read(cx, *k);
     match i.imm {
         64 => cx.set_long(i.d, &values, mask),
         1 => {

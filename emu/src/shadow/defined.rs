@@ -77,7 +77,8 @@ impl Defined {
     pub fn bits(&self, offset: u64, size: u32) -> u32 {
         let (index, shift) = ((offset / 64) as usize, (offset % 64) as u32);
         let low = self.words.get(index).copied().unwrap_or(0) >> shift;
-        let high = if shift > 32 { self.words.get(index + 1).copied().unwrap_or(0) << (64 - shift) } else { 0 };
+        let high =
+            if shift > 32 { self.words.get(index + 1).copied().unwrap_or(0) << (64 - shift) } else { 0 };
         (low | high) as u32 & ones(size.min(32)) as u32
     }
 
@@ -159,7 +160,7 @@ mod tests {
         #[test]
         fn agrees_with_a_list_of_bytes(steps in prop::collection::vec((0u8..6, 0u64..200, 0u32..150, any::<u32>()), 1..40)) {
             let mut d = Defined::new(200);
-            let mut model = vec![false; 200];
+            let mut model = [false; 200];
             for (what, offset, size, bits) in steps {
                 let short = size % 33;
                 let range = |n: u32| offset as usize..(offset as usize + n as usize).min(200);

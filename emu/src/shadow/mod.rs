@@ -11,13 +11,27 @@
 //! Where memory would grow without bound the detector forgets, and only in the direction of silence: it may miss a
 //! race with something long past, it never invents one.
 
+mod asyncs;
+mod check;
+mod clock;
 mod defined;
 mod detector;
+mod event;
+mod location;
+mod mbarrier;
+mod memory;
+mod order;
+mod races;
+mod reach;
 mod types;
+mod warp;
+
+#[cfg(test)]
+mod tests;
 
 pub use defined::Defined;
-pub use detector::{BarrierRef, Detector, Lanes};
+pub use detector::Detector;
 pub use types::{
-    Access, Actor, AsyncId, AsyncKind, AsyncPart, Class, CtaId, Kind, Options, Party, Proxy, Race, Scope, Space,
-    Strength, WarpId, Who,
+    Access, AsyncId, AsyncKind, AsyncPart, BarrierRef, Class, CtaId, Kind, Lanes, Options, Party, Proxy,
+    Race, SHARED_BITS, Scope, Space, Strength, WarpId, Who,
 };

@@ -112,6 +112,13 @@ impl CtaId {
     }
 }
 
+impl WarpId {
+    /// Some of its lanes.
+    pub fn lanes(self, mask: u32) -> Lanes {
+        Lanes { warp: self, mask }
+    }
+}
+
 /// A warp of a CTA that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WarpId {
@@ -119,6 +126,24 @@ pub struct WarpId {
     pub cta: CtaId,
     /// Its number in the CTA, below 32.
     pub warp: u32,
+}
+
+/// Lanes of a warp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lanes {
+    /// The warp.
+    pub warp: WarpId,
+    /// Which of its lanes.
+    pub mask: u32,
+}
+
+/// Where threads meet in generations: release on arrival, acquire on leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BarrierRef {
+    /// A named barrier (0..16) of the CTA of who uses it.
+    Cta(u32),
+    /// The barrier of the cluster of who uses it.
+    Cluster,
 }
 
 /// An asynchronous operation; made by [`super::Detector::fork`].
@@ -143,15 +168,6 @@ pub enum AsyncPart {
     All,
 }
 
-/// Who accesses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Actor {
-    /// Lanes of a warp.
-    Warp(WarpId),
-    /// An asynchronous operation.
-    Async(AsyncId),
-}
-
 /// What all lanes of an access have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
@@ -169,12 +185,23 @@ pub struct Access {
     pub proxy: Proxy,
     /// Lanes that write what memory holds already.
     pub same_value: u32,
+    /// Lanes that write the value that every other lane of the instruction writes to the same bytes.
+    pub agreed: u32,
 }
 
 impl Access {
     /// A weak access through the generic proxy of one scalar of `size` bytes a lane.
     pub fn weak(site: u32, kind: Kind, size: u32) -> Self {
-        Access { site, size, piece: size, kind, strength: Strength::Weak, proxy: Proxy::Generic, same_value: 0 }
+        Access {
+            site,
+            size,
+            piece: size,
+            kind,
+            strength: Strength::Weak,
+            proxy: Proxy::Generic,
+            same_value: 0,
+            agreed: 0,
+        }
     }
 
     /// A strong access through the generic proxy.
@@ -200,6 +227,8 @@ pub enum Class {
     SameValue,
     /// Two lanes of one instruction write one byte.
     SameInstruction,
+    /// The same, of one value: which lane wins does not matter.
+    Agreed,
     /// Two strong accesses that nothing orders, of different sizes.
     MixedSize,
     /// Two accesses that a wider scope, of theirs or of what should order them, would make right.

@@ -23,7 +23,7 @@ use jet_dsl::ModelSpec;
 use jet_runtime::device::{self, Device, Footprint, Limits, LoadRequest, Precision};
 use jet_runtime::schedule_key::CachedSchedules;
 use jet_runtime::select::Selection;
-use source::Source;
+pub use source::DeviceWeights;
 use std::sync::{Arc, OnceLock};
 
 /// A model loaded on a device.
@@ -112,7 +112,7 @@ impl Session {
                 .map_or_else(|| weights.describe(), |s| format!("random weights (seed {s})")),
             seed: weights.seed(),
         };
-        let source = Source::new(&*weights);
+        let source = DeviceWeights::new(&*weights);
         let found = CachedSchedules::new(schedules, &device.fingerprint());
         let request = || LoadRequest {
             program: lower(spec, LowerOptions::default()),

@@ -12,15 +12,17 @@ use std::collections::VecDeque;
 /// Weights that a device may be working on at a time: an op takes at most a few of them together.
 const IN_USE: usize = 8;
 
-/// A [`WeightSource`] for a device.
-pub(super) struct Source<'a> {
+/// Weights of a checkpoint or a seed, as a device takes them: with the order of rows that it shall pack, and with the
+/// pages of what it has copied given back.
+pub struct DeviceWeights<'a> {
     inner: &'a dyn WeightSource,
     /// The weights asked for last. Older ones are copied by now, and their pages can go.
     recent: RefCell<VecDeque<WeightRef>>,
 }
 
-impl<'a> Source<'a> {
-    pub(super) fn new(inner: &'a dyn WeightSource) -> Self {
+impl<'a> DeviceWeights<'a> {
+    /// The weights of `inner`.
+    pub fn new(inner: &'a dyn WeightSource) -> Self {
         Self { inner, recent: RefCell::new(VecDeque::with_capacity(IN_USE + 1)) }
     }
 
@@ -36,7 +38,7 @@ impl<'a> Source<'a> {
     }
 }
 
-impl jet_runtime::weights::WeightSource for Source<'_> {
+impl jet_runtime::weights::WeightSource for DeviceWeights<'_> {
     fn weight(&self, id: WeightRef) -> Result<Weight<'_>, Error> {
         self.note(id);
         let tensor = self.inner.get(id).map_err(|e| Error::Weight { id, reason: e.to_string() })?;

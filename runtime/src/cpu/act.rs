@@ -9,24 +9,17 @@ use jet_codegen::op::Unary;
 use jet_dsl::block::Act;
 use std::marker::PhantomData;
 
-/// `e^x` on lanes. [`Simd::exp`] clamps its operand and so turns not-a-number into a number; as `e^x > x`
-/// everywhere, a maximum with `x` changes nothing else and lets it through.
-#[inline(always)]
-pub fn exp_lanes<S: Simd>(s: S, x: S::V) -> S::V {
-    s.max(s.exp(x), x)
-}
-
 /// `1 / (1 + e^-x)` on lanes.
 #[inline(always)]
 pub fn sigmoid_lanes<S: Simd>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
-    s.div(one, s.add(one, exp_lanes(s, s.sub(s.splat(0.0), x))))
+    s.div(one, s.add(one, s.exp(s.sub(s.splat(0.0), x))))
 }
 
 /// `x · sigmoid(x)` on lanes.
 #[inline(always)]
 pub fn silu_lanes<S: Simd>(s: S, x: S::V) -> S::V {
-    s.div(x, s.add(s.splat(1.0), exp_lanes(s, s.sub(s.splat(0.0), x))))
+    s.div(x, s.add(s.splat(1.0), s.exp(s.sub(s.splat(0.0), x))))
 }
 
 /// `max(x, 0)²` on lanes.
@@ -43,7 +36,7 @@ pub fn relu2_lanes<S: Simd>(s: S, x: S::V) -> S::V {
 pub fn gelu_lanes<S: Simd>(s: S, x: S::V) -> S::V {
     let cube = s.mul(s.mul(x, x), s.splat(0.044_715));
     let inner = s.mul(s.fma(cube, x, x), s.splat(-1.595_769)); // -2·√(2/π)
-    s.div(x, s.add(s.splat(1.0), exp_lanes(s, inner)))
+    s.div(x, s.add(s.splat(1.0), s.exp(inner)))
 }
 
 /// `x · sigmoid(x)`.

@@ -13,13 +13,13 @@ use super::forms::Form;
 use super::program::buffer;
 use super::rig::{Rig, Stream};
 use super::tally::{Judge, Tallies, Tolerance, Tolerances};
-use super::weights::StoredWeights;
 use super::{Context, Greedy};
 use anyhow::{Context as _, Result, ensure};
 use jet_codegen::lower;
 use jet_codegen::program::Program;
 use jet_codegen::{LOGITS, LowerOptions};
 use jet_dsl::ModelSpec;
+use jet_models::session::DeviceWeights;
 use jet_models::weights::Checkpoint;
 use jet_runtime::device::Precision;
 use jet_runtime::select::NoSchedules;
@@ -40,7 +40,7 @@ pub fn run(cx: &Context<'_>, folder: &Path, tallies: &mut Tallies) -> Result<Opt
         tallies.verdict(OTHER_CONFIG, same, if same { "the same model" } else { "another model" });
     }
     let weights = Checkpoint::open(&spec, folder)?;
-    let weights = StoredWeights(&weights);
+    let weights = DeviceWeights::new(&weights);
     let model = Model { cx, case: &case, spec: &spec, weights: &weights, judges: Judges::of(cx, &case)? };
     let greedy = model.check(tallies)?;
     for name in case.unread() {

@@ -398,7 +398,7 @@ fn floats_round_to_integral_floats() {
             let clamped = if want > 0.0 { want.min(1.0) } else { 0.0 };
             assert_eq!(
                 convert(Type::F32, Type::F32, saturating, bits),
-                clamped.to_bits().into(),
+                u64::from(clamped.to_bits()),
                 "{x:e} {rounding:?}"
             );
             let got = convert(Type::F64, Type::F64, options, wide.to_bits());
@@ -490,7 +490,7 @@ fn ftz_flushes_f32_on_either_side() {
     assert_eq!(convert(Type::F64, Type::F32, ftz, 1e-40f64.to_bits()), 0);
     assert_eq!(convert(Type::F32, Type::F32, ftz, 1), 0);
     // f16 subnormals are f32 normals.
-    assert_eq!(convert(Type::F16, Type::F32, ftz, 1), 2f32.powi(-24).to_bits().into());
+    assert_eq!(convert(Type::F16, Type::F32, ftz, 1), u64::from(2f32.powi(-24).to_bits()));
     let up = Options { to_integer: Some(IntRounding::Up), ..Options::default() };
     assert_eq!(convert(Type::F32, Type::S32, up, 1), 1);
     assert_eq!(convert(Type::F32, Type::S32, Options { ftz: true, ..up }, 1), 0);

@@ -3,7 +3,6 @@
 //! They are dispatched one by one and not as a whole: what depends on the row count and the stored type is then
 //! small, and the build stays short. A dispatch costs nanoseconds, a block against a tile half a microsecond.
 
-use crate::cpu::act::exp_lanes;
 use crate::cpu::kv_cache::{Element, LANES};
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
@@ -120,7 +119,7 @@ impl Kernel for Softmax<'_> {
             *m = new;
         }
         let mut factors = [0.0f32; LANES];
-        s.store(exp_lanes(s, s.load(&fall)), &mut factors);
+        s.store(s.exp(s.load(&fall)), &mut factors);
         for (r, row) in self.scores.chunks_exact_mut(self.stride).enumerate().take(self.seen.len()) {
             let (first, end) = self.seen[r];
             if first >= end {
@@ -131,7 +130,7 @@ impl Kernel for Softmax<'_> {
             let top = s.splat(self.m[r]);
             let mut sum = s.splat(0.0);
             for x in row.as_chunks_mut::<LANES>().0 {
-                let p = exp_lanes(s, s.sub(s.load(x), top));
+                let p = s.exp(s.sub(s.load(x), top));
                 sum = s.add(sum, p);
                 s.store(p, x);
             }

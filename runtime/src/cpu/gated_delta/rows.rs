@@ -2,7 +2,6 @@
 //! for every column of the values.
 
 use super::{GatedDeltaInput, GatedDeltaShape};
-use crate::cpu::act::exp_lanes;
 use crate::cpu::scan::{Carver, LANES, STEP_PIECE, dots, load, padded};
 use crate::cpu::simd::Simd;
 use std::ops::Range;
@@ -97,7 +96,7 @@ impl<'a> Rows<'a> {
         }
         self.g[self.tokens..].fill(0.0);
         for at in (0..self.tokens).step_by(LANES) {
-            s.store(exp_lanes(s, s.load(&self.g[at..])), &mut self.decay[at..]);
+            s.store(s.exp(s.load(&self.g[at..])), &mut self.decay[at..]);
         }
     }
 }

@@ -7,7 +7,6 @@
 //! non-positive first.
 
 use super::LANES;
-use crate::cpu::act::exp_lanes;
 use crate::cpu::simd::Simd;
 
 /// Running sums of `logs` as pairs `hi + lo`. The slices are as long as `logs` or longer; what is beyond is
@@ -30,14 +29,14 @@ pub(in crate::cpu) fn prefix_sums(logs: impl Iterator<Item = f64>, hi: &mut [f32
 /// `exp(c_s)` for 16 sums.
 #[inline(always)]
 fn exp_of_sum<S: Simd>(s: S, hi: &[f32], lo: &[f32]) -> S::V {
-    exp_lanes(s, s.min(s.splat(0.0), s.add(s.load(hi), s.load(lo))))
+    s.exp(s.min(s.splat(0.0), s.add(s.load(hi), s.load(lo))))
 }
 
 /// `exp(c_t - c_s)` for one `t` and 16 `s`, the exponent clamped to be non-positive.
 #[inline(always)]
 pub(in crate::cpu) fn exp_of_difference<S: Simd>(s: S, t: (f32, f32), hi: &[f32], lo: &[f32]) -> S::V {
     let d = s.add(s.sub(s.splat(t.0), s.load(hi)), s.sub(s.splat(t.1), s.load(lo)));
-    exp_lanes(s, s.min(s.splat(0.0), d))
+    s.exp(s.min(s.splat(0.0), d))
 }
 
 /// `from_start = exp(c_t)` and `to_end = exp(c_last - c_t)` for every token of a chunk of `n`. All slices are

@@ -162,9 +162,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// `e^a`, for `a` up to 88; below -87 the result is zero or a tiny number. Range reduction by ln 2 in two
     /// parts and a polynomial of degree 6 (the Taylor series fitted on half of ln 2): relative error below 2e-7.
+    /// Not-a-number stays so.
     #[inline(always)]
     fn exp(self, a: Self::V) -> Self::V {
-        let a = self.max(self.min(a, self.splat(88.0)), self.splat(-87.3));
+        // The second operand is the one that passes not-a-number on.
+        let a = self.max(self.splat(-87.3), self.min(self.splat(88.0), a));
         let n = self.round(self.mul(a, self.splat(std::f32::consts::LOG2_E)));
         let r = self.fma(n, self.splat(-0.693_359_4), a);
         let r = self.fma(n, self.splat(2.121_944_4e-4), r);
@@ -200,6 +202,19 @@ mod tests {
             for (x, y) in xs.iter().zip(&out) {
                 let want = f64::from(*x).exp();
                 assert!(((f64::from(*y) - want) / want).abs() < 3e-7, "{isa:?}: exp({x}) = {y}, not {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn exp_of_not_a_number_and_of_the_infinities() {
+        let xs: Vec<f32> =
+            [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, -1e9].into_iter().cycle().take(16).collect();
+        for isa in Isa::all_available() {
+            let mut out = vec![0.0; xs.len()];
+            dispatch(isa, ExpOf(&xs, &mut out));
+            for y in out.chunks(4) {
+                assert!(y[0].is_nan() && y[1] < 1e-37 && y[2] > 1e38 && y[3] < 1e-37, "{isa:?}: {y:?}");
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Δ and the decays of one head over one piece.
 
 use super::SsdWeights;
-use crate::cpu::act::exp_lanes;
 use crate::cpu::mat::Mat;
 use crate::cpu::scan::{Carver, LANES, STEP_PIECE, padded, prefix_sums, softplus};
 use crate::cpu::simd::Simd;
@@ -64,7 +63,7 @@ impl<'a> Deltas<'a> {
             // The clamp in this order: a NaN must come out.
             let delta = s.max(lo, s.min(hi, softplus(s, x)));
             s.store(delta, &mut self.delta[at..]);
-            s.store(exp_lanes(s, s.mul(delta, s.splat(self.a))), &mut self.decay[at..]);
+            s.store(s.exp(s.mul(delta, s.splat(self.a))), &mut self.decay[at..]);
         }
     }
 

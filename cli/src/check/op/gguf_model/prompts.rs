@@ -7,11 +7,11 @@ use crate::check::forms::Form;
 use crate::check::program::buffer;
 use crate::check::rig::{LaneResult, Rig, Stream};
 use crate::check::tally::{Judge, Tallies, Tolerances};
-use crate::check::weights::StoredWeights;
 use crate::check::{Context, Greedy};
 use anyhow::{Result, ensure};
 use jet_codegen::{LOGITS, LowerOptions, lower};
 use jet_dsl::ModelSpec;
+use jet_models::session::DeviceWeights;
 use jet_models::weights::WeightSource;
 use jet_runtime::device::Precision;
 use jet_runtime::select::NoSchedules;
@@ -85,7 +85,7 @@ impl Pass<'_> {
         for p in &prompts {
             self.expect(p, tallies)?;
         }
-        let weights = StoredWeights(self.weights);
+        let weights = DeviceWeights::new(self.weights);
         let program = lower(self.spec, LowerOptions { keep_hidden: true });
         let step = self.spec.naming.blocks_per_layer();
         let layers = self.spec.pattern.chars().count() / step;
