@@ -2,7 +2,7 @@
 //! on the driver, and a first timing of every kernel against its floor. `cargo xtask gpu` packs it.
 //!
 //! On an emulated device the same commands are a rehearsal: nothing is measured, and what is written says so.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod all;
 mod fixtures;
