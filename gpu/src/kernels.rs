@@ -1,10 +1,10 @@
 //! Random cases of every kernel family on a device, against the f64 references of the kernel tests.
 
+use crate::FAMILIES;
 use crate::case::{Case, Content, Operand};
 use crate::dice::Dice;
 use crate::report::{Report, grade};
 use crate::rig::{bytes, close, count, element, length};
-use crate::{FAMILIES, case};
 use anyhow::Result;
 use clap::Args;
 use jet_codegen::kernel::{self, Arg, Entry, Kernel, Source, Table};
@@ -271,8 +271,10 @@ mod tests {
     #[test]
     fn every_family_has_cases_here() {
         let names: Vec<_> = kernel::ALL.iter().map(|k| k.name()).collect();
-        let missing: Vec<_> =
-            names.iter().filter(|n| FAMILIES.iter().all(|f: &&dyn case::Family| f.name() != **n)).collect();
+        let missing: Vec<_> = names
+            .iter()
+            .filter(|n| FAMILIES.iter().all(|f: &&dyn crate::case::Family| f.name() != **n))
+            .collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
 }

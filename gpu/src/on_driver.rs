@@ -2,7 +2,7 @@
 
 use crate::common::description::{Arg, Case, Launch, Ptx, Step};
 use crate::common::tensor::{Tensor, Tensors};
-use jet_emu::tensor::{Atomicity, Fill, Interleave, L2Promotion, MapElement, SwizzleMode, TensorMapSpec};
+use jet_emu::tensor::{Atomicity, Fill, Interleave, L2Promotion, SwizzleMode, TensorMapSpec};
 use jet_runtime::cuda::Context;
 use jet_runtime::cuda::image::Image;
 use jet_runtime::cuda::launch::{Geometry, Packed};

@@ -188,7 +188,7 @@ fn rows<'a>(layer: &'a str, phase: &'static str, arch: &Arch, runs: &[Vec<Kernel
 /// The least time of a kernel on an architecture.
 fn floor(arch: &Arch, k: &KernelTime) -> f64 {
     let peaks = &arch.peaks;
-    let is = |elem: Elem| k.problem.precision.split(' ').next() == Some(&elem.to_string());
+    let is = |elem: Elem| k.problem.format.split(' ').next() == Some(&elem.to_string());
     let peak = if is(Elem::F32) {
         peaks.f32
     } else if is(Elem::E4m3) {
