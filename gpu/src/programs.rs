@@ -21,7 +21,8 @@ pub(crate) struct Layer {
 }
 
 /// One program for each kind of block of each model, the most valuable first: what a small model's tokens take most time
-/// in comes first, which is its own mixer, then the rest as the model declares it. The last one has the whole vocabulary.
+/// in comes first, which is its own mixer, then the rest as the model declares it. The first model's last one comes again with its
+/// whole vocabulary.
 pub(crate) fn layers(toy: bool) -> Vec<Layer> {
     let mut all = Vec::new();
     for name in if toy { &TOY[..] } else { &LARGE[..] } {
@@ -32,7 +33,7 @@ pub(crate) fn layers(toy: bool) -> Vec<Layer> {
             let name = format!("{name} {}", binding.symbol);
             all.push(Layer { name, program: lower(&one, LowerOptions::default()) });
         }
-        if !toy {
+        if !toy && all.len() == spec.bindings.len() {
             let symbol = spec.bindings.last().expect("a model has blocks").symbol;
             let whole = ModelSpec { pattern: symbol.to_string().into(), ..spec.clone() };
             let name = format!("{name} {symbol} with its vocabulary");

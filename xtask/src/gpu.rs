@@ -18,6 +18,8 @@ const RUN: &str = "#!/bin/sh
 # Parity, fixtures and first timings on the GPU of this machine; results go to the folder given as argument.
 here=$(cd \"$(dirname \"$0\")\" && pwd)
 chmod +x \"$here\"/bin/* 2>/dev/null
+# Where containers have the driver.
+export LD_LIBRARY_PATH=\"${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/nvidia/lib64\"
 exec \"$here/bin/jet-gpu\" all --pack \"$here\" --out \"${1:-results}\" --device \"${2:-cuda:0}\"
 ";
 
