@@ -9,6 +9,7 @@ use jet_cache::folders::{Layout, schedules_folder};
 use jet_cache::{CacheError, Pack};
 use jet_codegen::nvrtc::Nvrtc;
 use jet_models::hub;
+use jet_runtime::cuda::{self, Missing};
 use jet_runtime::device::{self, Device};
 use jet_runtime::emulated;
 use jet_runtime::schedule_key::cached_device;
@@ -65,6 +66,7 @@ impl Finding {
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let mut findings = machine(args.threads);
+    findings.extend(no_gpu());
     findings.push(compiler());
     findings.push(hub_folder());
     let amiss = findings.iter().any(|f| f.verdict == Verdict::Amiss);
@@ -87,6 +89,20 @@ pub(crate) fn machine(threads: usize) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Why there is no GPU, where there is none: no driver is no fault of the machine, an old one is.
+fn no_gpu() -> Option<Finding> {
+    let found = match cuda::count() {
+        Ok(0) => Missing::Device(0),
+        Ok(_) => return None,
+        Err(missing) => missing,
+    };
+    let verdict = match found {
+        Missing::Driver | Missing::Device(_) => Verdict::Note,
+        _ => Verdict::Amiss,
+    };
+    Some(Finding::new("device cuda", verdict, found.to_string()))
 }
 
 /// The compiler of GPU kernels, which emulated devices need, and real ones where a pack has no cubins.
