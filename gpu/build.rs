@@ -16,7 +16,9 @@ fn main() {
         let path = path.into_iter().find(|p| p.is_file()).expect("a module has a file");
         let text = std::fs::read_to_string(&path).unwrap();
         // The tests themselves ask their root for what is only there.
-        if !text.contains("use crate::families") && !text.contains("use crate::{families") {
+        let is_test =
+            ["use crate::families", "use crate::{families", "nvrtc(\""].iter().any(|t| text.contains(t));
+        if !is_test {
             writeln!(out, "#[allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]\n#[path = {path:?}]\npub mod {name};").unwrap();
         }
     }

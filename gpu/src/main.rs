@@ -14,7 +14,6 @@ mod time;
 
 // The cases of the kernel tests, and the fixtures' descriptions and references, are the tests' own.
 include!(concat!(env!("OUT_DIR"), "/families.rs"));
-#[allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 #[path = "../../emu/tests/common/mod.rs"]
 mod common;
 

@@ -142,6 +142,7 @@ fn a_mamba_model_gives_the_logits_of_the_cpu() {
     let odd = Mamba2 { n_heads: 2, d_head: 9, d_state: 7, conv: 3, conv_bias: false, ..Mamba2::DEFAULT };
     let cpu = open("cpu", 1).expect("there is always a CPU");
     for block in [fits, odd] {
+        let d_head = block.d_head;
         let bindings = vec![Binding { symbol: 'M', block: Block::Mamba2(block) }];
         let model =
             ModelSpec { pattern: "MM".into(), bindings: bindings.into(), ..dense(Act::Relu2, 24, 36) };
@@ -152,11 +153,7 @@ fn a_mamba_model_gives_the_logits_of_the_cpu() {
             let got = run(&mut *load(&*gpu, &program, precision));
             for (i, (got, want)) in got.iter().zip(&want).enumerate() {
                 let off = relative(got, want);
-                assert!(
-                    off <= allowed,
-                    "heads of {} at {precision:?}, run {i}: off by {off:.2e}",
-                    block.d_head
-                );
+                assert!(off <= allowed, "heads of {d_head} at {precision:?}, run {i}: off by {off:.2e}");
             }
         }
     }
@@ -170,7 +167,7 @@ fn the_problems_of_a_program_are_those_that_loading_asks_for() {
     let program = lower(&dense(Act::Swiglu, 48, 80), LowerOptions::default());
     let gpu = open("emulated:sm_86", 0).expect("the emulated device needs nothing");
     let problems = gpu.problems(&program, &|_| None, Precision::Bf16, &[1, 8, 64]);
-    let planned = plan(&program, Numbers::Bf16).expect("a dense model is served");
+    let planned = plan(&program, Numbers::Bf16);
     let asked = load(&*gpu, &program, Precision::Bf16).selection().clone();
     let missing: Vec<_> = problems.iter().filter(|p| asked.tasks.iter().all(|t| t.problem != **p)).collect();
     assert!(missing.is_empty(), "never asked for: {missing:#?}\n{planned}");
