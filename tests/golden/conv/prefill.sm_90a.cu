@@ -141,9 +141,10 @@ struct Filter {
     }
 };
 
+// Nothing is promised of x and of the state: the compiler joins their loads, and would take both by the read-only path.
 extern "C" __global__ void __launch_bounds__(kThreads)
-conv_rows(const XType* __restrict__ x, int x_stride, const float* __restrict__ weight, const float* __restrict__ bias,
-          OutType* __restrict__ out, int out_stride, float* __restrict__ state, long long state_slot,
+conv_rows(const XType* x, int x_stride, const float* __restrict__ weight, const float* __restrict__ bias,
+          OutType* __restrict__ out, int out_stride, float* state, long long state_slot,
           const Segment* __restrict__ segments) {
     const int channel = static_cast<int>(blockIdx.x * kThreads + threadIdx.x) * kVec;
     const Segment sequence = segments[blockIdx.y];

@@ -63,7 +63,7 @@ struct History {
 
 // The states afterwards. A launch of its own, because tokens of several CTAs look into the old ones.
 extern "C" __global__ void __launch_bounds__(128)
-dynamic_conv_state(const UType* __restrict__ u, int u_stride, float* __restrict__ state, long long state_slot,
+dynamic_conv_state(const UType* u, int u_stride, float* state, long long state_slot,
                    const Segment* __restrict__ segments) {
     const int channel = blockIdx.x * 128 + threadIdx.x;
     const Segment sequence = segments[blockIdx.y];

@@ -203,7 +203,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 ssd_chunk(const XType* __restrict__ x, int x_stride, const BType* __restrict__ b, int b_stride,
           const CType* __restrict__ c, int c_stride, const DtType* __restrict__ dt, int dt_stride,
           const float* __restrict__ dt_bias, const float* __restrict__ a_log, const float* __restrict__ d_skip,
-          OutType* __restrict__ out, int out_stride, float* __restrict__ state, long long state_slot,
+          OutType* __restrict__ out, int out_stride, float* state, long long state_slot,
           const Segment* __restrict__ segments, float dt_min, float dt_max) {
     extern __shared__ __align__(16) unsigned char memory[];
     Shared& s = *reinterpret_cast<Shared*>(memory);
