@@ -158,6 +158,23 @@ impl Footprint {
     }
 }
 
+/// A kernel's share of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct KernelTime {
+    /// The op it belongs to.
+    pub op: &'static str,
+    /// What was solved.
+    pub problem: Problem,
+    /// The schedule it was solved with.
+    pub values: Values,
+    /// Bytes it must move at least.
+    pub bytes: u64,
+    /// FLOPs it must do at least.
+    pub flops: u64,
+    /// What it took; `None` on a device whose times mean nothing.
+    pub seconds: Option<f64>,
+}
+
 /// A loaded program and its open sequences.
 pub trait Executable: Send {
     /// What it runs.
@@ -176,6 +193,12 @@ pub trait Executable: Send {
     fn run(&mut self, batch: &[Segment<'_>]) -> Result<(), Error>;
     /// Fills an input buffer for the next run: `rows × width` values.
     fn write(&mut self, buffer: BufId, values: &[f32]) -> Result<(), Error>;
+    /// Runs a batch as [`Executable::run`] does and gives what each kernel of it took, in order.
+    fn profile(&mut self, _batch: &[Segment<'_>]) -> Result<Vec<KernelTime>, Error> {
+        let (device, reason) =
+            (self.program().name.clone(), "its kernels are not timed one by one".to_owned());
+        Err(Error::Unsupported { device, op: "profile", reason })
+    }
     /// An output buffer after a run: one row per token or per asked output.
     fn read(&self, buffer: BufId) -> &[f32];
     /// A sequence's state in its declared layout (a KV cache: keys then values, `[tokens, kv_heads, d_head]` each).
@@ -228,6 +251,9 @@ pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
     if let Some(device) = crate::emulated::Emulated::open(name) {
         return Ok(Arc::new(device?));
     }
+    if let Some(device) = crate::cuda::open(name) {
+        return device;
+    }
     match name {
         "cpu" => Ok(Arc::new(crate::cpu::CpuDevice::new(threads))),
         _ => Err(Error::UnknownDevice { found: name.to_owned(), known: device_names() }),
@@ -236,9 +262,9 @@ pub fn open(name: &str, threads: usize) -> Result<Arc<dyn Device>, Error> {
 
 /// Names that [`open`] accepts.
 pub fn device_names() -> Vec<String> {
-    #[allow(unused_mut, reason = "a build may have the CPU only")]
     let mut names = vec!["cpu".to_owned()];
     #[cfg(feature = "emulated")]
     names.extend(crate::emulated::Emulated::names());
+    names.extend(crate::cuda::names());
     names
 }

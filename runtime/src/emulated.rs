@@ -4,10 +4,10 @@
 use crate::Error;
 use crate::cpu::CpuDevice;
 use crate::device::{Device as _, Fingerprint, Grade};
-use crate::gpu::{Backend, Driver, GpuDevice, LaunchSpec, Memory, Module, Place, Value, fault};
+use crate::gpu::{Backend, Driver, GpuDevice, LaunchSpec, Memory, Module, Place, Value, fault, store};
 use jet_codegen::arch::{self, Arch};
 use jet_codegen::kernel::Elem;
-use jet_codegen::nvrtc::{Compiled, CubinStore, Output};
+use jet_codegen::nvrtc::{Compiled, Output};
 use jet_emu::exec::{Arg, BufferId, Emulator, EmulatorOptions, LaunchConfig, ModuleId};
 use jet_emu::tensor::{MapElement, SwizzleMode, TensorMapSpec};
 use std::collections::BTreeMap;
@@ -18,6 +18,9 @@ pub const PREFIX: &str = "emulated:";
 const SEED: &str = "JET_EMULATED_SEED";
 /// The variable that switches the checks off where it is `0`.
 const CHECKS: &str = "JET_EMULATED_CHECKS";
+/// The variable that has cubins made beside the PTX where it is `1`: what a rehearsal compiles, a GPU finds compiled.
+/// Where it is `only`, nothing is run: memory holds nothing and launches do nothing.
+const CUBINS: &str = "JET_EMULATED_CUBINS";
 
 /// The emulated GPU of an architecture.
 pub struct Emulated {
@@ -34,15 +37,16 @@ impl Emulated {
         })
     }
 
+    /// The machine called `emulated:ARCH`, without programs.
+    pub(crate) fn backend(name: &str) -> Option<Result<Box<dyn Backend>, Error>> {
+        let arch = arch::parse(name.strip_prefix(PREFIX)?).map_err(|e| fault(name, e));
+        Some(arch.and_then(|arch| Emulated { arch }.open()))
+    }
+
     /// The names of all of them.
     pub fn names() -> impl Iterator<Item = String> {
         arch::names().into_iter().map(|a| format!("{PREFIX}{a}"))
     }
-}
-
-/// Compiled kernels stay in jet's cache folder, where there is one.
-fn store() -> Option<CubinStore> {
-    jet_cache::folders::jet_folder().ok().map(|f| CubinStore::new(f.join("kernels")))
 }
 
 impl Driver for Emulated {
@@ -80,10 +84,13 @@ impl Driver for Emulated {
             options.checks = jet_emu::exec::Checks::NONE;
         }
         let emulator = Emulator::new(options);
+        let cubins = std::env::var(CUBINS).unwrap_or_default();
         Ok(Box::new(Machine {
             name: self.name(),
             arch: self.arch,
             emulator,
+            cubins: cubins == "1" || cubins == "only",
+            runs: cubins != "only",
             buffers: vec![],
             modules: vec![],
         }))
@@ -94,6 +101,10 @@ struct Machine {
     name: String,
     arch: &'static Arch,
     emulator: Emulator,
+    /// Whether cubins are compiled too.
+    cubins: bool,
+    /// Whether anything is run.
+    runs: bool,
     buffers: Vec<BufferId>,
     modules: Vec<ModuleId>,
 }
@@ -157,7 +168,7 @@ impl Backend for Machine {
     }
 
     fn image(&self) -> Output {
-        Output::Ptx
+        if self.cubins { Output::Cubin } else { Output::Ptx }
     }
 
     fn separate_buffers(&self) -> bool {
@@ -165,16 +176,24 @@ impl Backend for Machine {
     }
 
     fn alloc(&mut self, name: &str, bytes: u64) -> Result<Memory, Error> {
+        let bytes = if self.runs { bytes } else { 1 };
         let id = self.emulator.alloc(name, bytes).map_err(|e| self.fault(e))?;
         self.buffers.push(id);
         Ok(Memory(self.buffers.len() - 1))
     }
 
     fn upload(&mut self, to: Place, bytes: &[u8]) -> Result<(), Error> {
+        if !self.runs {
+            return Ok(());
+        }
         self.emulator.write(self.buffer(to), to.offset, bytes).map_err(|e| self.fault(e))
     }
 
     fn download(&mut self, from: Place, into: &mut [u8]) -> Result<(), Error> {
+        if !self.runs {
+            into.fill(0);
+            return Ok(());
+        }
         let all = self.emulator.read(self.buffer(from)).map_err(|e| self.fault(e))?;
         let start = from.offset as usize;
         let part = all.get(start..start + into.len()).ok_or_else(|| self.fault("a read beyond a buffer"))?;
@@ -193,6 +212,9 @@ impl Backend for Machine {
     }
 
     fn launch(&mut self, spec: &LaunchSpec<'_>) -> Result<(), Error> {
+        if !self.runs {
+            return Ok(());
+        }
         let args: Vec<Arg> = spec.args.iter().map(|a| self.argument(a)).collect::<Result<_, _>>()?;
         let config = LaunchConfig {
             kernel: spec.entry.to_owned(),

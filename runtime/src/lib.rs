@@ -10,6 +10,11 @@
 
 mod batch;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "cuda_absent.rs"]
+pub mod cuda;
 pub mod device;
 #[cfg(feature = "emulated")]
 pub mod emulated;

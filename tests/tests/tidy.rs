@@ -22,6 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["jet-dsl", "jet-codegen", "jet-runtime", "jet-cache", "jet-models", "jet-autotune", "jet-numerics"],
     ),
     ("jet", &["jet-dsl", "jet-macros", "jet-models", "jet-runtime", "jet-cache", "jet-autotune"]),
+    // It takes the emulator's fixtures and the cases of the kernel tests to a GPU.
+    ("jet-gpu", &["jet-dsl", "jet-codegen", "jet-runtime", "jet-models", "jet-emu"]),
     ("xtask", &[]),
 ];
 
@@ -36,6 +38,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/cpu/exec/",
     "models/src/weights/mmap.rs",
     "codegen/src/nvrtc/",
+    "runtime/src/cuda/ffi.rs",
 ];
 
 /// Files above this many lines say why.
@@ -188,7 +191,7 @@ fn unsafe_code_stands_where_it_may_and_says_why() {
 
 #[test]
 fn crates_without_unsafe_code_forbid_it() {
-    for krate in ["dsl", "macros", "numerics", "cache", "autotune", "cli", "xtask", "tests", "."] {
+    for krate in ["dsl", "macros", "numerics", "cache", "autotune", "cli", "gpu", "xtask", "tests", "."] {
         let src = root().join(krate).join("src");
         let entry = ["lib.rs", "main.rs"].map(|f| src.join(f)).into_iter().find(|f| f.is_file());
         let entry = entry.unwrap_or_else(|| panic!("{krate} has neither lib.rs nor main.rs"));
@@ -312,8 +315,8 @@ fn named_paths(text: &str) -> Vec<String> {
 /// A first path part that is a room of the house, or is written like one.
 fn looks_like_room(first: &str, rooms: &BTreeSet<String>) -> bool {
     const ROOMS: &[&str] = &[
-        "dsl", "macros", "codegen", "cache", "runtime", "numerics", "models", "autotune", "cli", "tests",
-        "xtask", "examples", "bench", "src", ".ci", ".cargo",
+        "dsl", "macros", "codegen", "cache", "runtime", "numerics", "models", "autotune", "cli", "gpu",
+        "tests", "xtask", "examples", "bench", "src", ".ci", ".cargo",
     ];
     ROOMS.contains(&first) || rooms.contains(first)
 }

@@ -8,6 +8,7 @@ mod ci;
 mod count;
 mod emu;
 mod fetch;
+mod gpu;
 mod jet;
 mod peers;
 mod process;
@@ -43,6 +44,8 @@ enum Command {
     FetchModel,
     /// Accept the present output as the golden one: compiler messages and expansions.
     Bless,
+    /// Pack what a GPU machine without Rust or network needs, with the one command there; or rehearse that here.
+    Gpu(gpu::GpuArgs),
     /// Comparisons with other programs.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -77,6 +80,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bless => bless::run(),
+        Command::Gpu(args) => gpu::run_gpu(&args),
         Command::Bench(BenchCommand::Peers(args)) => peers::run(&args),
         Command::Bench(BenchCommand::Emu(args)) => emu::run(&args),
     }

@@ -9,6 +9,7 @@ use jet_cache::folders::{Layout, schedules_folder};
 use jet_cache::{CacheError, Pack};
 use jet_codegen::nvrtc::Nvrtc;
 use jet_models::hub;
+use jet_runtime::cuda::{self, Missing};
 use jet_runtime::device::{self, Device};
 use jet_runtime::emulated;
 use jet_runtime::schedule_key::cached_device;
@@ -69,6 +70,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
             Err(e) => findings.push(Finding::new(&format!("device {name}"), Verdict::Note, e.to_string())),
         }
     }
+    findings.extend(no_gpu());
     findings.push(compiler());
     findings.push(hub_folder());
     let amiss = findings.iter().any(|f| f.verdict == Verdict::Amiss);
@@ -78,6 +80,20 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         output::print(&shown(&findings, amiss))?;
     }
     Ok(if amiss { ExitCode::from(DEGRADED) } else { ExitCode::SUCCESS })
+}
+
+/// Why there is no GPU, where there is none: no driver is no fault of the machine, an old one is.
+fn no_gpu() -> Option<Finding> {
+    let found = match cuda::count() {
+        Ok(0) => Missing::Device(0),
+        Ok(_) => return None,
+        Err(missing) => missing,
+    };
+    let verdict = match found {
+        Missing::Driver | Missing::Device(_) => Verdict::Note,
+        _ => Verdict::Amiss,
+    };
+    Some(Finding::new("device cuda", verdict, found.to_string()))
 }
 
 /// The compiler of GPU kernels, which emulated devices need, and real ones where a pack has no cubins.

@@ -4,11 +4,13 @@
 #![allow(unsafe_code, reason = "a library loaded at run time")]
 
 mod api;
+mod compiler;
 mod find;
 mod log;
 mod pool;
 mod store;
 
+pub use compiler::Compiler;
 pub use find::{NotFound, Tried};
 pub use log::{Notice, Resources};
 pub use pool::{Job, compile_all};
@@ -46,6 +48,14 @@ pub enum NvrtcError {
     Deadline {
         /// Seconds given.
         seconds: f64,
+    },
+    /// A packed store lacks a source, and there is no compiler.
+    #[error("a kernel is not among the compiled ones in {folder}, and it cannot be compiled here: {missing}")]
+    NotPacked {
+        /// The store's folder.
+        folder: String,
+        /// Why there is no compiler.
+        missing: String,
     },
     /// The compiling thread ended without a result.
     #[error("the compiler ended without a result")]

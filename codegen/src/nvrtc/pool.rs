@@ -46,12 +46,12 @@ pub fn compile_all(
     run(jobs, threads, deadline, store, work)
 }
 
-fn run(
+pub(super) fn run(
     jobs: &[Job],
     threads: usize,
     deadline: Duration,
     store: Option<&CubinStore>,
-    work: impl Fn(&Job, Option<&CubinStore>) -> Result<Compiled, NvrtcError> + Copy + Send + 'static,
+    work: impl Fn(&Job, Option<&CubinStore>) -> Result<Compiled, NvrtcError> + Clone + Send + 'static,
 ) -> Vec<Result<Compiled, NvrtcError>> {
     let threads =
         if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
@@ -59,7 +59,7 @@ fn run(
         Arc::new(Mutex::new(jobs.iter().cloned().enumerate().collect()));
     let (send, events) = mpsc::channel();
     let spawn = || {
-        let (queue, send, store) = (Arc::clone(&queue), send.clone(), store.cloned());
+        let (queue, send, store, work) = (Arc::clone(&queue), send.clone(), store.cloned(), work.clone());
         std::thread::spawn(move || {
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

@@ -62,7 +62,7 @@ impl Case {
         n as u64
     }
 
-    fn table(&self, table: Table) -> Vec<i32> {
+    pub fn table(&self, table: Table) -> Vec<i32> {
         let b = &self.batch;
         let rows = || b.segments.iter().enumerate().flat_map(|(i, s)| (0..s.len).map(move |t| (i, s, t)));
         let int = |n: usize| n as i32;
@@ -92,7 +92,7 @@ fn map_element(elem: Elem) -> MapElement {
 }
 
 /// The bytes of an operand: the lead, then rows with poison between them.
-fn bytes(o: &Operand, values: &[f64]) -> Vec<u8> {
+pub fn bytes(o: &Operand, values: &[f64]) -> Vec<u8> {
     let size = o.elem.bytes();
     let mut out = vec![POISON; (o.lead + length(o)) * size];
     for (i, v) in values.iter().enumerate() {
@@ -103,20 +103,20 @@ fn bytes(o: &Operand, values: &[f64]) -> Vec<u8> {
 }
 
 /// Elements from the first to the last.
-fn length(o: &Operand) -> usize {
+pub fn length(o: &Operand) -> usize {
     let part = (o.rows.max(1) - 1) * o.stride + o.cols;
     o.slots.map_or(part, |(slot, n)| (n - 1) * slot + part)
 }
 
 /// Where value `i` lies.
-fn element(o: &Operand, i: usize) -> usize {
+pub fn element(o: &Operand, i: usize) -> usize {
     let (per_slot, at) = (o.rows * o.cols, |i: usize| i / o.cols * o.stride + i % o.cols);
     let slot = o.slots.map_or(0, |(slot, _)| i / per_slot * slot);
     o.lead + slot + at(i % per_slot)
 }
 
 /// Number of values.
-fn count(o: &Operand) -> usize {
+pub fn count(o: &Operand) -> usize {
     o.rows * o.cols * o.slots.map_or(1, |(_, n)| n)
 }
 
@@ -226,7 +226,7 @@ impl<'a> Device<'a> {
     }
 }
 
-fn close(o: &Operand, got: &[u8], want: &[f64], tolerance: f64) -> Result<(), String> {
+pub fn close(o: &Operand, got: &[u8], want: &[f64], tolerance: f64) -> Result<(), String> {
     assert_eq!(want.len(), count(o), "the reference of `{}` is whole", o.role);
     let size = o.elem.bytes();
     let value = |i: usize| decode(o.elem, &got[element(o, i) * size..][..size]);

@@ -150,9 +150,13 @@ pub struct Ptx {
 
 /// Every description of a folder under `emu/tests`, sorted by name.
 pub fn load(folder: &str) -> Vec<Loaded> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.join("tests").join(folder);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    load_from(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder))
+}
+
+/// Every description of a folder; PTX that is not committed is looked for in the repository that the folder is of.
+pub fn load_from(folder: &Path) -> Vec<Loaded> {
+    let root = folder.parent().and_then(Path::parent).unwrap_or(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "json"));
     paths.sort();
     paths
@@ -163,7 +167,7 @@ pub fn load(folder: &str) -> Vec<Loaded> {
             let description: Description =
                 serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let texts = match &description.folder {
-                Some(elsewhere) => root.parent().unwrap().join(elsewhere),
+                Some(elsewhere) => root.parent().unwrap_or(root).join(elsewhere),
                 None => folder.join("ptx"),
             };
             Loaded { ptx: texts_of(&texts, &name), name, description }

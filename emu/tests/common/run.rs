@@ -151,6 +151,15 @@ fn wrong_output(output: &Output, abs: f64, inputs: &Tensors, got: &Tensor) -> Op
     ))
 }
 
+/// The largest distance of an output from its reference.
+pub fn reference_error(case: &Case, output: &Output, tensors: &Tensors) -> f64 {
+    let of: Vec<Tensor> = output.of.iter().map(|n| case.inputs[n].tensor()).collect();
+    let wanted = reference(&output.reference, &output.params, &of.iter().collect::<Vec<_>>());
+    let got = tensors[&output.tensor].values();
+    let worst = |worst: f64, (g, w): (&f64, &f64)| if (g - w).abs() <= worst { worst } else { (g - w).abs() };
+    got.iter().zip(&wanted).fold(0.0, worst)
+}
+
 /// Findings that are worse than a note, as lines.
 pub fn complaints(outcome: &Outcome) -> Vec<String> {
     let reports = outcome.reports.iter();

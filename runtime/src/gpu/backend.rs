@@ -25,6 +25,10 @@ impl Place {
     }
 }
 
+/// A point in the order of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark(pub usize);
+
 /// A loaded module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Module(pub usize);
@@ -98,4 +102,17 @@ pub trait Backend: Send {
     fn load(&mut self, compiled: &Compiled) -> Result<Module, Error>;
     /// Launches.
     fn launch(&mut self, spec: &LaunchSpec<'_>) -> Result<(), Error>;
+    /// A point in the order of work, where the device has a clock.
+    fn mark(&mut self) -> Result<Option<Mark>, Error> {
+        Ok(None)
+    }
+    /// Seconds between two points. Only asked of a device that gives marks.
+    fn seconds(&mut self, _from: Mark, _to: Mark) -> Result<f64, Error> {
+        Ok(f64::NAN)
+    }
+    /// Gives the device some other work, so that the host is ahead of it and its caches hold nothing of ours: what comes
+    /// then is timed without the host's pauses.
+    fn get_ahead(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }

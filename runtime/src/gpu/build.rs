@@ -9,9 +9,10 @@ use crate::select::Selection;
 use half::{bf16, f16};
 use jet_codegen::kernel::{ArchFamily, Elem, Source, families, find};
 use jet_codegen::launch::{Call, Operand, Plan, Weight, When, row_stride};
-use jet_codegen::nvrtc::{CubinStore, Job, Nvrtc, compile_all};
+use jet_codegen::nvrtc::{Compiler, CubinStore, Job};
 use jet_codegen::op::View;
 use jet_codegen::program::Rows;
+use jet_codegen::schedule::{Problem, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,15 +46,24 @@ pub(super) struct LoadedCall {
     pub(super) rows: Rows,
     pub(super) operands: Vec<(&'static str, Bound)>,
     pub(super) scalars: Vec<(&'static str, f32)>,
+    /// Without its `tokens`.
+    pub(super) problem: Problem,
     /// Sources by the largest number of rows they are for, ascending.
-    pub(super) buckets: Vec<(usize, Arc<Ready>)>,
+    pub(super) buckets: Vec<Bucket>,
+}
+
+/// The source of a call for runs of up to some number of rows.
+pub(super) struct Bucket {
+    most: usize,
+    pub(super) ready: Arc<Ready>,
+    pub(super) values: Values,
 }
 
 impl LoadedCall {
-    /// The source for a run of `rows` rows.
-    pub(super) fn ready(&self, rows: usize) -> &Ready {
-        let fits = self.buckets.iter().find(|(most, _)| rows <= *most);
-        &fits.or(self.buckets.last()).expect("a call has a source").1
+    /// What serves a run of `rows` rows.
+    pub(super) fn bucket(&self, rows: usize) -> &Bucket {
+        let fits = self.buckets.iter().find(|b| rows <= b.most);
+        fits.or(self.buckets.last()).expect("a call has a source")
     }
 
     pub(super) fn operand(&self, role: &str) -> Option<&Bound> {
@@ -74,6 +84,7 @@ struct Wanted {
     step: usize,
     choice: usize,
     most: usize,
+    values: Values,
     source: usize,
 }
 
@@ -103,12 +114,14 @@ impl Builder<'_> {
                     operands.push((*role, self.bind(operand, &mut weights, &mut constants)?));
                 }
                 let (when, rows, scalars) = (choice.when, call.rows, call.scalars.clone());
-                calls.push(LoadedCall { when, rows, operands, scalars, buckets: Vec::new() });
+                let problem = call.problem.clone();
+                calls.push(LoadedCall { when, rows, operands, scalars, problem, buckets: Vec::new() });
             }
             steps.push(calls);
         }
         for w in wanted {
-            steps[w.step][w.choice].buckets.push((w.most, Arc::clone(&ready[w.source])));
+            let (most, ready, values) = (w.most, Arc::clone(&ready[w.source]), w.values);
+            steps[w.step][w.choice].buckets.push(Bucket { most, ready, values });
         }
         Ok(Loaded { steps, scratch, selection })
     }
@@ -147,7 +160,7 @@ impl Builder<'_> {
                         sources.push((source, call.rows));
                         sources.len() - 1
                     });
-                    wanted.push(Wanted { step: s, choice: c, most, source });
+                    wanted.push(Wanted { step: s, choice: c, most, values, source });
                 }
             }
         }
@@ -187,11 +200,11 @@ impl Builder<'_> {
     }
 
     fn compile(&mut self, sources: Vec<Source>) -> Result<Vec<Arc<Ready>>, Error> {
-        let nvrtc = Nvrtc::get().map_err(|e| fault(self.device, e))?;
+        let compiler = Compiler::find(self.store).map_err(|e| fault(self.device, e))?;
         let (arch, output) = (self.backend.arch(), self.backend.image());
         let job = |s: &Source| Job { source: Arc::from(s.text.as_str()), arch, output };
         let jobs: Vec<Job> = sources.iter().map(job).collect();
-        let compiled = compile_all(nvrtc, &jobs, 0, DEADLINE, self.store);
+        let compiled = compiler.compile_all(&jobs, 0, DEADLINE);
         let mut ready = Vec::new();
         for (source, compiled) in sources.into_iter().zip(compiled) {
             let compiled = compiled.map_err(|e| {

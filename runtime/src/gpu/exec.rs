@@ -7,9 +7,9 @@ use super::place::Storage;
 use super::state::{held, transposed, unrolled};
 use crate::Error;
 use crate::batch::{Layout, Standing};
-use crate::device::{Executable, Footprint, Limits, LoadRequest, Segment, SlotId};
+use crate::device::{Executable, Footprint, KernelTime, Limits, LoadRequest, Segment, SlotId};
 use crate::select::Selection;
-use jet_codegen::kernel::{Arg, Elem, Entry, Size, Table};
+use jet_codegen::kernel::{Arg, Elem, Entry, Size, Table, find};
 use jet_codegen::launch::{Plan, When, row_stride};
 use jet_codegen::nvrtc::CubinStore;
 use jet_codegen::op::{BufId, StateId};
@@ -143,6 +143,49 @@ impl GpuExecutable {
         Ok(())
     }
 
+    /// Takes in a batch: its sizes.
+    fn begin(&mut self, batch: &[Segment<'_>]) -> Result<Sizes, Error> {
+        let slots = &self.slots;
+        let standing = |i: usize| slots.get(i).filter(|s| s.open).map(|s| s.standing);
+        self.layout.fill(batch, self.limits, self.program.vocab, standing)?;
+        self.upload_tables()?;
+        Ok(self.sizes())
+    }
+
+    /// Brings the outputs and counts the tokens of the batch as past.
+    fn end(&mut self, sizes: Sizes) -> Result<(), Error> {
+        self.fetch(sizes)?;
+        for span in &self.layout.spans {
+            self.slots[span.slot].standing.len += span.len;
+        }
+        Ok(())
+    }
+
+    /// The choice of a step that suits a run.
+    fn call(&self, step: usize, sizes: Sizes) -> &LoadedCall {
+        self.loaded.steps[step].iter().find(|c| sizes.suits(c)).expect("the last choice always suits")
+    }
+
+    /// What a step that was launched took; `None` where it had no rows.
+    fn share(&self, step: usize, sizes: Sizes, seconds: Option<f64>) -> Option<KernelTime> {
+        let call = self.call(step, sizes);
+        let rows = sizes.rows(call.rows);
+        if rows == 0 {
+            return None;
+        }
+        let mut problem = call.problem.clone();
+        problem.dims.insert("tokens".to_owned(), rows as i64);
+        let floor = find(&problem.family).map(|k| k.floor(&problem)).unwrap_or_default();
+        Some(KernelTime {
+            op: self.plan.op(&self.plan.steps[step]).name(),
+            values: call.bucket(rows).values.clone(),
+            problem,
+            bytes: floor.bytes,
+            flops: floor.flops,
+            seconds,
+        })
+    }
+
     fn launch_step(&mut self, step: usize, sizes: Sizes) -> Result<(), Error> {
         let call =
             self.loaded.steps[step].iter().find(|c| sizes.suits(c)).expect("the last choice always suits");
@@ -150,7 +193,7 @@ impl GpuExecutable {
         if rows == 0 {
             return Ok(());
         }
-        let ready = call.ready(rows);
+        let ready = &call.bucket(rows).ready;
         for s in ready.source.scratch.iter().filter(|s| s.zeroed) {
             let bytes = s.bytes.value(|size| sizes.get(call.rows, size) as u64);
             let place = Place { memory: self.loaded.scratch[&s.role], offset: 0 };
@@ -300,19 +343,32 @@ impl Executable for GpuExecutable {
     }
 
     fn run(&mut self, batch: &[Segment<'_>]) -> Result<(), Error> {
-        let slots = &self.slots;
-        let standing = |i: usize| slots.get(i).filter(|s| s.open).map(|s| s.standing);
-        self.layout.fill(batch, self.limits, self.program.vocab, standing)?;
-        let sizes = self.sizes();
-        self.upload_tables()?;
+        let sizes = self.begin(batch)?;
         for step in 0..self.loaded.steps.len() {
             self.launch_step(step, sizes)?;
         }
-        self.fetch(sizes)?;
-        for span in &self.layout.spans {
-            self.slots[span.slot].standing.len += span.len;
+        self.end(sizes)
+    }
+
+    fn profile(&mut self, batch: &[Segment<'_>]) -> Result<Vec<KernelTime>, Error> {
+        let sizes = self.begin(batch)?;
+        self.backend.get_ahead()?;
+        let steps = self.loaded.steps.len();
+        let mut marks = vec![self.backend.mark()?];
+        for step in 0..steps {
+            self.launch_step(step, sizes)?;
+            marks.push(self.backend.mark()?);
         }
-        Ok(())
+        let mut times = Vec::with_capacity(steps);
+        for step in 0..steps {
+            let seconds = match (marks[step], marks[step + 1]) {
+                (Some(from), Some(to)) => Some(self.backend.seconds(from, to)?),
+                _ => None,
+            };
+            times.extend(self.share(step, sizes, seconds));
+        }
+        self.end(sizes)?;
+        Ok(times)
     }
 
     fn write(&mut self, buffer: BufId, values: &[f32]) -> Result<(), Error> {

@@ -8,12 +8,36 @@ mod exec;
 mod place;
 mod state;
 
-pub use backend::{Backend, LaunchSpec, Memory, Module, Place, Value};
+pub use backend::{Backend, LaunchSpec, Mark, Memory, Module, Place, Value};
 pub use device::{Driver, GpuDevice};
 
 use crate::Error;
 use crate::device::Precision;
 use jet_codegen::launch::Numbers;
+use jet_codegen::nvrtc::CubinStore;
+
+/// The variable that names a folder of compiled kernels, in place of the one in jet's cache folder.
+const CUBINS: &str = "JET_CUBINS";
+
+/// Where compiled kernels stay: where the variable says, else in jet's cache folder, if there is one.
+pub fn store() -> Option<CubinStore> {
+    let named = std::env::var_os(CUBINS).filter(|f| !f.is_empty()).map(CubinStore::new);
+    named.or_else(|| jet_cache::folders::jet_folder().ok().map(|f| CubinStore::new(f.join("kernels"))))
+}
+
+/// The machine of the device called `name`, for launches of one's own.
+///
+/// # Errors
+/// It is no GPU, or there is none.
+pub fn backend(name: &str) -> Result<Box<dyn Backend>, Error> {
+    #[cfg(feature = "emulated")]
+    if let Some(machine) = crate::emulated::Emulated::backend(name) {
+        return machine;
+    }
+    crate::cuda::backend(name).unwrap_or_else(|| {
+        Err(Error::UnknownDevice { found: name.to_owned(), known: crate::device::device_names() })
+    })
+}
 
 /// The arithmetic of a precision on a GPU. What weights are stored as plays no part: they are widened at load.
 pub(crate) fn numbers(precision: Precision) -> Numbers {
