@@ -1,41 +1,11 @@
 From router logits to the chosen experts: sigmoid scores, the choice on scores with a bias inside the best groups, the
 weights the scores without it. A warp has one token. Of equals the lower expert is chosen, whatever the lanes' order.
 
-//@ kHeld kGroupSize kNone
+//@ kHeld kGroupSize
 constexpr int kHeld = ceil_div(kExperts, 32);  // experts of a lane: lane, lane + 32, ...
 constexpr int kGroupSize = kExperts / kNGroup;
-constexpr int kNone = 0x7fffffff;
 static_assert(kExperts % kNGroup == 0 && kNGroup <= 32, "every group of experts has a lane");
 static_assert(kTopK <= 32, "every chosen expert has a lane");
-
-//@ not_a_number
-__device__ inline float not_a_number() { return __int_as_float(0x7fc00000); }
-
-//@ Candidate
-// A value and where it stands; what is not a number is no candidate.
-struct Candidate {
-    float value = 0.0f;
-    int index = kNone;
-    __device__ void meet(float other, int other_index) {
-        const bool better = index == kNone || other > value || (other == value && other_index < index);
-        if (other_index != kNone && other == other && better) {
-            value = other;
-            index = other_index;
-        }
-    }
-};
-
-//@ warp_best
-// The best of all lanes' candidates, in all lanes.
-__device__ inline Candidate warp_best(Candidate own) {
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) {
-        const float value = __shfl_xor_sync(0xffffffffu, own.value, step);
-        const int index = __shfl_xor_sync(0xffffffffu, own.index, step);
-        own.meet(value, index);
-    }
-    return own;
-}
 
 //@ Scores
 // A token's scores and what the choice is made on, spread over the lanes.
@@ -84,7 +54,8 @@ __device__ inline void warp_keep_groups(Scores& token) {
         rest.take(first.index);
         const Candidate second = rest.best(n * kGroupSize, (n + 1) * kGroupSize);
         const float none = -infinity();
-        const float best = first.index == kNone ? none : first.value, next = second.index == kNone ? none : second.value;
+        const float best = first.index == kNone ? none : first.value;
+        const float next = second.index == kNone ? none : second.value;
         if (lane == n) group.meet(kGroupSize > 1 ? best + next : best, n);
     }
     unsigned kept = 0;

@@ -43,3 +43,18 @@ fn gated_norms_of_mamba2_in_f32() {
 fn rotations_in_f32() {
     all_pass("attention", "rope_", Precision::F32);
 }
+
+#[test]
+fn convolutions_of_mamba2_in_f32() {
+    all_pass("mamba2", "conv_", Precision::F32);
+}
+
+#[test]
+fn scans_of_mamba2_in_f32() {
+    all_pass("mamba2", "ssd_", Precision::F32);
+}
+
+#[test]
+fn dynamic_convolutions_in_f32() {
+    all_pass("jet", "dynconv_", Precision::F32);
+}

@@ -13,7 +13,8 @@ struct GatedRow {
 };
 
 //@ cta_copy_rows
-// All threads begin to copy a tile whose rows lie anywhere; columns from `cols` on and rows that are not there become zero.
+// All threads begin to copy a tile whose rows lie anywhere; columns from `cols` on and rows that are not there become
+// zero.
 template <int kVec, class T, int kRows, int kCols, int kPad, class RowAt>
 __device__ inline void cta_copy_rows(SmemTile<T, kRows, kCols, kPad> to, RowAt row_at, int k, int cols, const T* any) {
     constexpr int kPieces = kCols / kVec;
@@ -23,7 +24,8 @@ __device__ inline void cta_copy_rows(SmemTile<T, kRows, kCols, kPad> to, RowAt r
         const T* from = row_at(row);
         const int left = from != nullptr ? min(max(cols - k - col, 0), kVec) : 0;
         // A copy of nothing still names an address.
-        copy_async<kVec * sizeof(T)>(to.at(row, col), left > 0 ? from + k + col : any, left * static_cast<int>(sizeof(T)));
+        const T* source = left > 0 ? from + k + col : any;
+        copy_async<kVec * sizeof(T)>(to.at(row, col), source, left * static_cast<int>(sizeof(T)));
     }
 }
 
@@ -85,7 +87,8 @@ __device__ inline void for_each_pair(const Sums& sum, Take take) {
         for (int n = 0; n < kHalf; ++n) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                take(first_row + 16 * m + i / 2 * 8, first_col + 8 * n + i % 2, sum.at[m][n][i], sum.at[m][n + kHalf][i]);
+                const int row = first_row + 16 * m + i / 2 * 8, col = first_col + 8 * n + i % 2;
+                take(row, col, sum.at[m][n][i], sum.at[m][n + kHalf][i]);
             }
         }
     }

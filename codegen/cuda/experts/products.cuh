@@ -90,7 +90,9 @@ experts_down(const XType* inner, const WeightType* down, int down_stride, const 
     int index = blockIdx.x;
     for (Tile tile = warp_find_tile(starts, index); tile.there(); tile = warp_find_tile(starts, index += gridDim.x)) {
         __syncthreads();  // the tile before is done with
-        for (int r = threadIdx.x; r < kTileM; r += kThreads) sources[r] = tile.first + r < tile.end ? tile.first + r : -1;
+        for (int r = threadIdx.x; r < kTileM; r += kThreads) {
+            sources[r] = tile.first + r < tile.end ? tile.first + r : -1;
+        }
         __syncthreads();
         const long long top = static_cast<long long>(tile.expert) * kWidth + first_col;
         Sums sum;

@@ -68,6 +68,8 @@ __device__ inline void for_each_pair(const Sums& sum, Take take) {
 #pragma unroll
     for (int r = 0; r < kThreadRows; ++r) {
 #pragma unroll
-        for (int c = 0; c < kHalf; ++c) take(down + r * kDown, across + c * kAcross, sum.at[r][c], sum.at[r][c + kHalf]);
+        for (int c = 0; c < kHalf; ++c) {
+            take(down + r * kDown, across + c * kAcross, sum.at[r][c], sum.at[r][c + kHalf]);
+        }
     }
 }

@@ -9,7 +9,9 @@ experts_sort(const float* ids, int ids_stride, int* starts, int* pairs, int rows
     __shared__ int warp_sums[kSortThreads / 32];
     const int expert = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int count = rows * kTopK;
-    const auto id = [&](int pair) { return static_cast<int>(ids[static_cast<long long>(pair / kTopK) * ids_stride + pair % kTopK]); };
+    const auto id = [&](int pair) {
+        return static_cast<int>(ids[static_cast<long long>(pair / kTopK) * ids_stride + pair % kTopK]);
+    };
 
     float below = 0.0f;  // exact up to 2^24 in each thread and in the sum
     for (int pair = threadIdx.x; pair < count; pair += kSortThreads) below += id(pair) < expert ? 1.0f : 0.0f;

@@ -62,7 +62,10 @@ gated_delta_solve(const QType* q, int q_stride, const KType* k, int k_stride, co
     __syncthreads();
     for (int n = threadIdx.x; n < kChunk * kChunk; n += kSolveThreads) {
         const int i = n / kChunk, j = n % kChunk;
-        if (i > j) shared.triangles.lower[i][j] = lower_entry(shared.decays, key_dot(shared.k.at[i], shared.k.at[j]), i, j);
+        if (i > j) {
+            const float of = key_dot(shared.k.at[i], shared.k.at[j]);
+            shared.triangles.lower[i][j] = lower_entry(shared.decays, of, i, j);
+        }
         if (i < chunk.len) {
             const float of = i >= j ? key_dot(shared.q.at[i], shared.k.at[j]) : 0.0f;
             scores[((first + i) * kHeads + head) * kChunk + j] =

@@ -173,7 +173,8 @@ struct State { float at[kDKey / 8][4]; };
 
 //@ warp_walk_chunk
 // One chunk's output and writes. `to` is the warp's first column of the chunk's first token.
-__device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col, int len, OutType* to, long long stride) {
+__device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col, int len, OutType* to,
+                                       long long stride) {
     constexpr int kBlocks = kChunk / 16;
     const int t = threadIdx.x % 4;
     unsigned before[kDKey / 16][4], rest[kBlocks][4], write[kBlocks][4];
@@ -228,7 +229,9 @@ __device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col
             }
         }
 #pragma unroll
-        for (int j = 0; j <= m; ++j) warp_multiply(out, write[j], stage.scores.at(16 * m, 16 * j), TriangleTile::stride);
+        for (int j = 0; j <= m; ++j) {
+            warp_multiply(out, write[j], stage.scores.at(16 * m, 16 * j), TriangleTile::stride);
+        }
         warp_store_out(to + 16 * m * stride, stride, out[0], len - 16 * m);
         warp_store_out(to + (16 * m + 8) * stride, stride, out[1], len - 16 * m - 8);
 

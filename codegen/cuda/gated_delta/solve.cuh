@@ -110,7 +110,9 @@ __device__ inline void cta_invert(Triangles& m) {
         for (int n = threadIdx.x; n < kChunk / 2 * size; n += kSolveThreads) {
             const int base = n / (size * size) * 2 * size, r = n / size % size, c = n % size;
             float sum = 0.0f;
-            for (int j = c; j < size; ++j) sum = fmaf(m.lower[base + size + r][base + j], m.inverse[base + j][base + c], sum);
+            for (int j = c; j < size; ++j) {
+                sum = fmaf(m.lower[base + size + r][base + j], m.inverse[base + j][base + c], sum);
+            }
             m.inverse[base + r][base + size + c] = sum;
         }
         __syncthreads();

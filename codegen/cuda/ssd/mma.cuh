@@ -54,9 +54,10 @@ __device__ inline void cta_weigh(ValueTile to, ValueTile from, const float* weig
         float values[8];
         load_floats(values, from.at(row, col));
         const float by = weight[row];
-        *reinterpret_cast<uint4*>(to.at(row, col)) =
+        const uint4 words =
             make_uint4(pack2<XType>(values[0] * by, values[1] * by), pack2<XType>(values[2] * by, values[3] * by),
                        pack2<XType>(values[4] * by, values[5] * by), pack2<XType>(values[6] * by, values[7] * by));
+        store_shared(to.at(row, col), words);
     }
 }
 

@@ -85,13 +85,7 @@ ssd_step(const XType* __restrict__ x, int x_stride, const BType* __restrict__ b,
 #pragma unroll
         for (int v = 0; v < kRounds; ++v) {
             const int column = (v * kLanes + static_cast<int>(threadIdx.x) % kLanes) * kVec;
-            if (row < kDHead && column < kDState) {
-                if constexpr (kVec == 4) {
-                    store_global(matrix + row * kDState + column, held[r].at[v]);
-                } else {
-                    store_floats(matrix + row * kDState + column, held[r].at[v]);
-                }
-            }
+            if (row < kDHead && column < kDState) store_global(matrix + row * kDState + column, held[r].at[v]);
         }
     }
 }

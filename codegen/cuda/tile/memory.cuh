@@ -48,15 +48,6 @@ __device__ inline void load_floats(float (&to)[N], const T* from) {
     }
 }
 
-//@ store_global
-// Four floats to global memory in one access. Written out, because the compiler takes a vector apart that has lived
-// through a loop.
-__device__ inline void store_global(float* to, const float (&from)[4]) {
-    asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(from[0]),
-                 "f"(from[1]), "f"(from[2]), "f"(from[3])
-                 : "memory");
-}
-
 //@ store_floats
 template <int N, class T>
 __device__ inline void store_floats(T* to, const float (&from)[N]) {
@@ -67,6 +58,20 @@ __device__ inline void store_floats(T* to, const float (&from)[N]) {
 #pragma unroll
         for (int j = 0; j < kStep; ++j) part.at[j] = from_float<T>(from[i + j]);
         store_vec<kStep>(to + i, part);
+    }
+}
+
+//@ store_global
+// Floats to global memory, four of them in one access. Written out, because the compiler takes a vector apart that has
+// lived through a loop.
+template <int N>
+__device__ inline void store_global(float* to, const float (&from)[N]) {
+    if constexpr (N == 4) {
+        asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(from[0]),
+                     "f"(from[1]), "f"(from[2]), "f"(from[3])
+                     : "memory");
+    } else {
+        store_floats(to, from);
     }
 }
 

@@ -17,3 +17,11 @@ struct SmemTile {
     __device__ explicit SmemTile(void* at) : base(static_cast<T*>(at)) {}
     __device__ T* at(int row, int col) const { return base + row * stride + col; }
 };
+
+//@ store_shared
+// 16 bytes to shared memory in one access, written out because the compiler may take a vector apart.
+__device__ inline void store_shared(void* to, uint4 words) {
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(smem_address(to)), "r"(words.x), "r"(words.y),
+                 "r"(words.z), "r"(words.w)
+                 : "memory");
+}

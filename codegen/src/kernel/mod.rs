@@ -5,6 +5,7 @@
 //! `form` says which, so that legality and tuning choose between them as between tile sizes. What a kernel needs from
 //! outside stands in the signature of its entries: a parameter's name is its binding, see [`launch`].
 
+pub mod argmax;
 pub mod attention;
 pub mod attention_decode;
 pub mod conv;
@@ -43,6 +44,7 @@ pub const ALL: &[&dyn Kernel] = &[
     &gated_delta::GatedDeltaKernel,
     &route::RouteKernel,
     &experts::ExpertsKernel,
+    &argmax::ArgmaxKernel,
 ];
 
 /// The family called `name`.

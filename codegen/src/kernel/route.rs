@@ -21,6 +21,9 @@ crate::schedule! {
 /// Experts of a lane at most.
 const HELD: usize = 32;
 
+/// The template of what is chosen from.
+pub(super) const CANDIDATE: (&str, &str) = ("candidate", include_str!("../../cuda/candidate.cuh"));
+
 /// The family.
 pub struct RouteKernel;
 
@@ -93,7 +96,7 @@ impl Form for Warps {
         let s = Route::from_values(values).unwrap_or_default();
         let formats = Formats::of(p).unwrap_or(Formats::new(Elem::F32, &[]));
         let template = ("route", include_str!("../../cuda/route.cuh"));
-        let mut w = Writer::new(p, self.name(), values, arch, &[template]);
+        let mut w = Writer::new(p, self.name(), values, arch, &[CANDIDATE, template]);
         w.sizes(p, &["experts", "top_k", "n_group", "topk_group"]).flag("normalise", p.dim("normalise") > 0);
         w.types(&formats, &["logits"]);
         let rows = Extent::pieces(Size::Rows, s.threads / 32);

@@ -123,7 +123,8 @@ impl Caches {
     /// Number of the row of a token, counted over all parts.
     fn row(&self, slot: usize, token: usize, head: usize) -> usize {
         let s = &self.sizes;
-        let part = if s.page > 0 { self.order[self.starts[slot] + token / s.page] } else { slot };
+        let page = token.checked_div(s.page);
+        let part = page.map_or(slot, |p| self.order[self.starts[slot] + p]);
         (part * s.kv_heads + head) * s.places + token % s.places
     }
 

@@ -16,6 +16,7 @@ mod parity;
 mod ragged;
 mod rig;
 
+mod argmax;
 mod attention;
 mod conv;
 mod dynamic_conv;
@@ -45,6 +46,7 @@ const FAMILIES: &[&dyn Family] = &[
     &gated_delta::GatedDelta,
     &route::Route,
     &experts::Experts,
+    &argmax::Argmax,
 ];
 
 /// Families to look at, each with its kernel.

@@ -5,7 +5,6 @@ use jet_codegen::arch::Arch;
 use jet_codegen::kernel::{Arg, Elem, Size, Source, Table};
 use jet_codegen::nvrtc::{Nvrtc, Output};
 use jet_emu::exec::{self, BufferId, Emulator, EmulatorOptions, LaunchConfig, Report};
-use jet_emu::isa::Program;
 use jet_emu::tensor::{MapElement, SwizzleMode, TensorMapSpec};
 use std::collections::BTreeMap;
 
@@ -42,20 +41,21 @@ pub struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, report: &Report, program: &Program) {
-        let counters = report.counters.iter().flat_map(|c| &c.sites);
-        for (site, c) in program.sites.iter().zip(counters) {
-            self.warp_instructions += c.warps;
-            self.sector_bytes += 32 * c.sectors;
-            self.wavefronts += c.wavefronts;
-            self.ideal_wavefronts += c.ideal_wavefronts;
+    fn add(&mut self, report: &Report) {
+        for c in report.counters.iter().flat_map(|c| &c.lines) {
+            let what = || format!("{}: {} in line {}", report.kernel, c.instruction, c.line);
+            self.warp_instructions += c.warp;
             self.tensor_flops += c.tensor_flops;
-            let what = format!("{}: {} in line {}", report.kernel, site.text, site.line);
-            if c.wavefronts > c.ideal_wavefronts {
-                self.conflicts.push((c.wavefronts - c.ideal_wavefronts, what.clone()));
+            if let Some(global) = c.global.as_ref().filter(|g| g.sectors > 0) {
+                self.sector_bytes += 32 * global.sectors;
+                self.traffic.push((global.sectors, what()));
             }
-            if c.sectors > 0 {
-                self.traffic.push((c.sectors, what));
+            if let Some(shared) = &c.shared {
+                self.wavefronts += shared.wavefronts;
+                self.ideal_wavefronts += shared.ideal_wavefronts;
+                if shared.wavefronts > shared.ideal_wavefronts {
+                    self.conflicts.push((shared.wavefronts - shared.ideal_wavefronts, what()));
+                }
             }
         }
     }
@@ -96,9 +96,7 @@ fn run_with(
             let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
             return Err(format!("{} completed: {}\n{}", entry.name, report.completed, findings.join("\n")));
         }
-        if let Some(program) = device.emulator.program(module, &entry.name) {
-            counted.add(&report, &program);
-        }
+        counted.add(&report);
     }
     device.judge().map(|()| counted)
 }

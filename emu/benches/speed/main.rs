@@ -8,7 +8,7 @@ mod wgmma;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use jet_emu::exec::{Arg, Checks, Emulator, EmulatorOptions, LaunchConfig};
+use jet_emu::exec::{Arg, Checks, Emulator, EmulatorOptions, LaunchConfig, ModuleId};
 use serde_json::json;
 
 /// What the result is held against.
@@ -91,37 +91,64 @@ impl Stopwatch {
     }
 }
 
-/// Median seconds of a launch under options, and the work that it does.
-fn measure(kernel: &Kernel, checks: Checks, rounds: usize) -> Result<(f64, f64), String> {
-    let options = EmulatorOptions { threads: 1, checks, counters: true, ..EmulatorOptions::default() };
-    let mut emulator = Emulator::new(options);
-    let module = emulator.load(&kernel.text).map_err(|e| e.to_string())?;
-    let mut args = Vec::new();
-    for (i, elements) in kernel.buffers.iter().enumerate() {
-        let buffer =
-            emulator.alloc_zeroed(&format!("buffer {i}"), elements * 4).map_err(|e| e.to_string())?;
-        args.push(Arg::Buffer(buffer));
+/// A kernel made ready, and how long its launches took.
+struct Bench {
+    emulator: Emulator,
+    module: ModuleId,
+    config: LaunchConfig,
+    args: Vec<Arg>,
+    work: f64,
+    times: Vec<f64>,
+}
+
+impl Bench {
+    /// Loads the kernel, counts its work, and looks that it runs clean.
+    fn new(kernel: &Kernel, checks: Checks) -> Result<Self, String> {
+        let options = EmulatorOptions { threads: 1, checks, counters: true, ..EmulatorOptions::default() };
+        let mut emulator = Emulator::new(options);
+        let module = emulator.load(&kernel.text).map_err(|e| e.to_string())?;
+        let mut args = Vec::new();
+        for (i, elements) in kernel.buffers.iter().enumerate() {
+            let buffer = emulator.alloc_zeroed(&format!("buffer {i}"), elements * 4);
+            args.push(Arg::Buffer(buffer.map_err(|e| e.to_string())?));
+        }
+        args.push(Arg::U32(kernel.number));
+        let config = LaunchConfig::new(kernel.name, kernel.grid, kernel.block);
+        let report = emulator.launch(module, &config, &args).map_err(|e| e.to_string())?;
+        if !report.clean() {
+            return Err(report.findings.first().map_or_else(|| "not clean".to_owned(), ToString::to_string));
+        }
+        let counters = report.counters.ok_or("no counters")?;
+        let work = match kernel.unit {
+            Unit::Instructions => counters.instructions.thread,
+            Unit::Flops => counters.tensor.iter().map(|t| t.flops).sum(),
+        };
+        emulator.options_mut().counters = false;
+        Ok(Bench { emulator, module, config, args, work: work as f64, times: Vec::new() })
     }
-    args.push(Arg::U32(kernel.number));
-    let config = LaunchConfig::new(kernel.name, kernel.grid, kernel.block);
-    let report = emulator.launch(module, &config, &args).map_err(|e| e.to_string())?;
-    if !report.clean() {
-        return Err(report.findings.first().map_or_else(|| "not clean".to_owned(), ToString::to_string));
-    }
-    let counters = report.counters.ok_or("no counters")?;
-    let work = match kernel.unit {
-        Unit::Instructions => counters.instructions.thread,
-        Unit::Flops => counters.tensor.iter().map(|t| t.flops).sum(),
-    };
-    emulator.options_mut().counters = false;
-    let mut times = Vec::new();
-    for _ in 0..rounds {
+
+    fn launch(&mut self) -> Result<(), String> {
         let watch = Stopwatch::start();
-        emulator.launch(module, &config, &args).map_err(|e| e.to_string())?;
-        times.push(watch.read().as_secs_f64());
+        self.emulator.launch(self.module, &self.config, &self.args).map_err(|e| e.to_string())?;
+        self.times.push(watch.read().as_secs_f64());
+        Ok(())
     }
-    times.sort_by(f64::total_cmp);
-    Ok((times[times.len() / 2], work as f64))
+
+    /// Work a second, by the median launch.
+    fn rate(&mut self) -> f64 {
+        self.times.sort_by(f64::total_cmp);
+        self.work / self.times[self.times.len() / 2]
+    }
+}
+
+/// Both runs of a kernel in turns, so that a slow moment of the machine falls on both.
+fn measure(kernel: &Kernel, rounds: usize) -> Result<Line, String> {
+    let (mut off, mut on) = (Bench::new(kernel, Checks::NONE)?, Bench::new(kernel, Checks::ALL)?);
+    for _ in 0..rounds {
+        off.launch()?;
+        on.launch()?;
+    }
+    Ok(Line { name: kernel.name, unit: kernel.unit, off: off.rate(), on: on.rate() })
 }
 
 struct Line {
@@ -180,17 +207,14 @@ fn main() -> ExitCode {
         );
     }
     for kernel in kernels().iter().filter(|k| only.as_deref().is_none_or(|o| o == k.name)) {
-        let off = measure(kernel, Checks::NONE, rounds);
-        let on = measure(kernel, Checks::ALL, rounds.div_ceil(2));
-        match (off, on) {
-            (Ok((off, work)), Ok((on, same))) => {
-                let line = Line { name: kernel.name, unit: kernel.unit, off: work / off, on: same / on };
+        match measure(kernel, rounds) {
+            Ok(line) => {
                 if !as_json {
                     line.show();
                 }
                 lines.push(line);
             }
-            (Err(e), _) | (_, Err(e)) => {
+            Err(e) => {
                 failed = true;
                 eprintln!("{}: {e}", kernel.name);
             }

@@ -72,7 +72,8 @@ impl std::ops::AddAssign for Wavefronts {
 /// Passes of a request in which each lane of a mask asks for `bytes` at its shared address.
 ///
 /// Lanes are served in phases of as many lanes as fill 128 bytes: the whole warp for up to four bytes, halves for eight,
-/// quarters for sixteen. `ldmatrix` and `stmatrix` are accesses of 16 bytes whose phases are matrices of eight rows. In a phase a bank gives one word at a time, and all lanes that want that word get it.
+/// quarters for sixteen. `ldmatrix` and `stmatrix` are accesses of 16 bytes whose phases are matrices of eight rows. In
+/// a phase a bank gives one word at a time, and all lanes that want that word get it.
 /// A phase without lanes costs nothing.
 pub fn wavefronts(addresses: &[u64; 32], mask: u32, bytes: u32) -> Wavefronts {
     let bytes = bytes.max(1);

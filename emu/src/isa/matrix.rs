@@ -113,15 +113,9 @@ fn loaded<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let mut words = cx.take_rows();
     let flow = match cx.load(i, &plan.request, &addresses, used, &mut words) {
         Ok(defined) => {
-            let mut rows = [[0u8; 16]; 32];
-            for (lane, row) in rows.iter_mut().enumerate() {
-                for k in 0..4 {
-                    row[4 * k..4 * k + 4].copy_from_slice(&words[k][lane].to_le_bytes());
-                }
-            }
             let mut out = [[0u32; 32]; 4];
             let n = plan.registers.len().min(4);
-            matrix.load(&rows[..matrix.address_lanes().min(32)], &mut out[..n]);
+            matrix.load_words(&words, &mut out[..n]);
             let whole = if defined & used == used { u32::MAX } else { 0 };
             for (slot, value) in plan.registers.iter().zip(&out) {
                 cx.set_word(*slot, value, mask);

@@ -127,18 +127,34 @@ pub(super) struct ScaleExponents {
     pub(super) b: [[i32; 4]; 8],
 }
 
-/// Adds A * B to the block in f64, k by k.
+/// Adds A * B to the block in f64, k by k. Two rows at a time: the sums of one row alone would wait for each other.
 #[inline]
 pub(super) fn multiply<const K: usize>(a: &[[f64; K]], b: &[[f64; 8]; K], block: &mut Block) {
-    for (row, sums) in a.iter().zip(block.iter_mut()) {
-        let mut kept = *sums;
-        for (&x, columns) in row.iter().zip(b) {
-            for (sum, &y) in kept.iter_mut().zip(columns) {
+    let (pairs, last) = a.as_chunks::<2>();
+    for (rows, sums) in pairs.iter().zip(block.as_chunks_mut::<2>().0) {
+        multiply_rows(rows, b, sums);
+    }
+    if let ([row], Some(sums)) = (last, block.get_mut(2 * pairs.len())) {
+        multiply_rows(&[*row], b, std::array::from_mut(sums));
+    }
+}
+
+#[inline(always)]
+fn multiply_rows<const ROWS: usize, const K: usize>(
+    rows: &[[f64; K]; ROWS],
+    b: &[[f64; 8]; K],
+    block: &mut [[f64; 8]; ROWS],
+) {
+    let mut kept = *block;
+    for (k, columns) in b.iter().enumerate() {
+        for (row, sums) in rows.iter().zip(&mut kept) {
+            let x = row[k];
+            for (sum, &y) in sums.iter_mut().zip(columns) {
                 *sum += x * y;
             }
         }
-        *sums = kept;
     }
+    *block = kept;
 }
 
 /// One operand pair with the exponents that terms are aligned by.

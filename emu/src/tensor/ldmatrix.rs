@@ -112,6 +112,39 @@ impl LoadMatrix {
         }
     }
 
+    /// The same from rows by words: `words[k][i]` is word k of what lane i points at. Missing words read as zero.
+    pub fn load_words(&self, words: &[[u32; 32]], registers: &mut [[u32; 32]]) {
+        match (self.shape, words) {
+            (MatrixShape::M8n8B16, [a, b, c, d, ..]) => self.load_plain([a, b, c, d], registers),
+            _ => {
+                let mut rows = [[0; 16]; 32];
+                for (k, words) in words.iter().take(4).enumerate() {
+                    for (row, word) in rows.iter_mut().zip(words) {
+                        row[4 * k..4 * k + 4].copy_from_slice(&word.to_le_bytes());
+                    }
+                }
+                self.load(&rows, registers);
+            }
+        }
+    }
+
+    /// 16-bit elements, which are most of all: word t of row g, or the halves of two rows.
+    fn load_plain(&self, words: [&[u32; 32]; 4], registers: &mut [[u32; 32]]) {
+        for (matrix, lanes) in registers.iter_mut().take(self.count).enumerate() {
+            let first = 8 * matrix;
+            for g in 0..8 {
+                for t in 0..4 {
+                    lanes[4 * g + t] = if self.transpose {
+                        let half = |row: usize| words[g / 2][first + row] >> (16 * (g % 2)) & 0xFFFF;
+                        half(2 * t) | half(2 * t + 1) << 16
+                    } else {
+                        words[t][first + g]
+                    };
+                }
+            }
+        }
+    }
+
     fn word(&self, rows: &[[u8; 16]; 16], register: usize, g: usize, t: usize) -> u32 {
         let bytes = match (self.shape, self.transpose) {
             // Row g, bytes 4t to 4t + 3: two 16-bit elements or four bytes.
@@ -246,6 +279,27 @@ mod tests {
                 store.store(&registers, &mut back);
                 assert_eq!(back, rows);
             }
+        }
+    }
+
+    #[test]
+    fn words_land_as_their_bytes_do() {
+        let word = |k: usize, lane: usize| (k as u32 * 37 + lane as u32 + 1).wrapping_mul(2_654_435_761);
+        let words: [[u32; 32]; 4] = std::array::from_fn(|k| std::array::from_fn(|lane| word(k, lane)));
+        let mut rows = [[0; 16]; 32];
+        for (lane, row) in rows.iter_mut().enumerate() {
+            for k in 0..4 {
+                row[4 * k..4 * k + 4].copy_from_slice(&word(k, lane).to_le_bytes());
+            }
+        }
+        let plain = [false, true].map(|t| LoadMatrix::new(MatrixShape::M8n8B16, 4, t).unwrap());
+        let wide = LoadMatrix::new(MatrixShape::M16n16B8, 2, true).unwrap();
+        let packed = LoadMatrix::new(MatrixShape::M8n16B4, 4, false).unwrap();
+        for load in plain.into_iter().chain([wide, packed]) {
+            let (mut by_bytes, mut by_words) = ([[0; 32]; 4], [[1; 32]; 4]);
+            load.load(&rows, &mut by_bytes);
+            load.load_words(&words, &mut by_words);
+            assert_eq!(by_words, by_bytes, "{load:?}");
         }
     }
 

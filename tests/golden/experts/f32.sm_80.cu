@@ -147,7 +147,9 @@ experts_sort(const float* ids, int ids_stride, int* starts, int* pairs, int rows
     __shared__ int warp_sums[kSortThreads / 32];
     const int expert = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int count = rows * kTopK;
-    const auto id = [&](int pair) { return static_cast<int>(ids[static_cast<long long>(pair / kTopK) * ids_stride + pair % kTopK]); };
+    const auto id = [&](int pair) {
+        return static_cast<int>(ids[static_cast<long long>(pair / kTopK) * ids_stride + pair % kTopK]);
+    };
 
     float below = 0.0f;  // exact up to 2^24 in each thread and in the sum
     for (int pair = threadIdx.x; pair < count; pair += kSortThreads) below += id(pair) < expert ? 1.0f : 0.0f;
@@ -308,7 +310,9 @@ __device__ inline void for_each_pair(const Sums& sum, Take take) {
 #pragma unroll
     for (int r = 0; r < kThreadRows; ++r) {
 #pragma unroll
-        for (int c = 0; c < kHalf; ++c) take(down + r * kDown, across + c * kAcross, sum.at[r][c], sum.at[r][c + kHalf]);
+        for (int c = 0; c < kHalf; ++c) {
+            take(down + r * kDown, across + c * kAcross, sum.at[r][c], sum.at[r][c + kHalf]);
+        }
     }
 }
 
@@ -388,7 +392,9 @@ experts_down(const XType* inner, const WeightType* down, int down_stride, const 
     int index = blockIdx.x;
     for (Tile tile = warp_find_tile(starts, index); tile.there(); tile = warp_find_tile(starts, index += gridDim.x)) {
         __syncthreads();  // the tile before is done with
-        for (int r = threadIdx.x; r < kTileM; r += kThreads) sources[r] = tile.first + r < tile.end ? tile.first + r : -1;
+        for (int r = threadIdx.x; r < kTileM; r += kThreads) {
+            sources[r] = tile.first + r < tile.end ? tile.first + r : -1;
+        }
         __syncthreads();
         const long long top = static_cast<long long>(tile.expert) * kWidth + first_col;
         Sums sum;

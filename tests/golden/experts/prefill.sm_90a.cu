@@ -261,7 +261,9 @@ experts_sort(const float* ids, int ids_stride, int* starts, int* pairs, int rows
     __shared__ int warp_sums[kSortThreads / 32];
     const int expert = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int count = rows * kTopK;
-    const auto id = [&](int pair) { return static_cast<int>(ids[static_cast<long long>(pair / kTopK) * ids_stride + pair % kTopK]); };
+    const auto id = [&](int pair) {
+        return static_cast<int>(ids[static_cast<long long>(pair / kTopK) * ids_stride + pair % kTopK]);
+    };
 
     float below = 0.0f;  // exact up to 2^24 in each thread and in the sum
     for (int pair = threadIdx.x; pair < count; pair += kSortThreads) below += id(pair) < expert ? 1.0f : 0.0f;
@@ -398,7 +400,8 @@ struct GatedRow {
         : of_gate(r % kWarpCols >= kWarpCols / 2), col(r / kWarpCols * (kWarpCols / 2) + r % (kWarpCols / 2)) {}
 };
 
-// All threads begin to copy a tile whose rows lie anywhere; columns from `cols` on and rows that are not there become zero.
+// All threads begin to copy a tile whose rows lie anywhere; columns from `cols` on and rows that are not there become
+// zero.
 template <int kVec, class T, int kRows, int kCols, int kPad, class RowAt>
 __device__ inline void cta_copy_rows(SmemTile<T, kRows, kCols, kPad> to, RowAt row_at, int k, int cols, const T* any) {
     constexpr int kPieces = kCols / kVec;
@@ -408,7 +411,8 @@ __device__ inline void cta_copy_rows(SmemTile<T, kRows, kCols, kPad> to, RowAt r
         const T* from = row_at(row);
         const int left = from != nullptr ? min(max(cols - k - col, 0), kVec) : 0;
         // A copy of nothing still names an address.
-        copy_async<kVec * sizeof(T)>(to.at(row, col), left > 0 ? from + k + col : any, left * static_cast<int>(sizeof(T)));
+        const T* source = left > 0 ? from + k + col : any;
+        copy_async<kVec * sizeof(T)>(to.at(row, col), source, left * static_cast<int>(sizeof(T)));
     }
 }
 
@@ -467,7 +471,8 @@ __device__ inline void for_each_pair(const Sums& sum, Take take) {
         for (int n = 0; n < kHalf; ++n) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                take(first_row + 16 * m + i / 2 * 8, first_col + 8 * n + i % 2, sum.at[m][n][i], sum.at[m][n + kHalf][i]);
+                const int row = first_row + 16 * m + i / 2 * 8, col = first_col + 8 * n + i % 2;
+                take(row, col, sum.at[m][n][i], sum.at[m][n + kHalf][i]);
             }
         }
     }
@@ -549,7 +554,9 @@ experts_down(const XType* inner, const WeightType* down, int down_stride, const 
     int index = blockIdx.x;
     for (Tile tile = warp_find_tile(starts, index); tile.there(); tile = warp_find_tile(starts, index += gridDim.x)) {
         __syncthreads();  // the tile before is done with
-        for (int r = threadIdx.x; r < kTileM; r += kThreads) sources[r] = tile.first + r < tile.end ? tile.first + r : -1;
+        for (int r = threadIdx.x; r < kTileM; r += kThreads) {
+            sources[r] = tile.first + r < tile.end ? tile.first + r : -1;
+        }
         __syncthreads();
         const long long top = static_cast<long long>(tile.expert) * kWidth + first_col;
         Sums sum;

@@ -205,7 +205,9 @@ __device__ inline void cta_invert(Triangles& m) {
         for (int n = threadIdx.x; n < kChunk / 2 * size; n += kSolveThreads) {
             const int base = n / (size * size) * 2 * size, r = n / size % size, c = n % size;
             float sum = 0.0f;
-            for (int j = c; j < size; ++j) sum = fmaf(m.lower[base + size + r][base + j], m.inverse[base + j][base + c], sum);
+            for (int j = c; j < size; ++j) {
+                sum = fmaf(m.lower[base + size + r][base + j], m.inverse[base + j][base + c], sum);
+            }
             m.inverse[base + r][base + size + c] = sum;
         }
         __syncthreads();
@@ -292,7 +294,10 @@ gated_delta_solve(const QType* q, int q_stride, const KType* k, int k_stride, co
     __syncthreads();
     for (int n = threadIdx.x; n < kChunk * kChunk; n += kSolveThreads) {
         const int i = n / kChunk, j = n % kChunk;
-        if (i > j) shared.triangles.lower[i][j] = lower_entry(shared.decays, key_dot(shared.k.at[i], shared.k.at[j]), i, j);
+        if (i > j) {
+            const float of = key_dot(shared.k.at[i], shared.k.at[j]);
+            shared.triangles.lower[i][j] = lower_entry(shared.decays, of, i, j);
+        }
         if (i < chunk.len) {
             const float of = i >= j ? key_dot(shared.q.at[i], shared.k.at[j]) : 0.0f;
             scores[((first + i) * kHeads + head) * kChunk + j] =

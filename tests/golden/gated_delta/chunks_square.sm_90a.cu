@@ -367,7 +367,9 @@ __device__ inline void cta_invert(Triangles& m) {
         for (int n = threadIdx.x; n < kChunk / 2 * size; n += kSolveThreads) {
             const int base = n / (size * size) * 2 * size, r = n / size % size, c = n % size;
             float sum = 0.0f;
-            for (int j = c; j < size; ++j) sum = fmaf(m.lower[base + size + r][base + j], m.inverse[base + j][base + c], sum);
+            for (int j = c; j < size; ++j) {
+                sum = fmaf(m.lower[base + size + r][base + j], m.inverse[base + j][base + c], sum);
+            }
             m.inverse[base + r][base + size + c] = sum;
         }
         __syncthreads();
@@ -552,7 +554,8 @@ __device__ inline void warp_store_out(OutType* to, long long stride, const float
 struct State { float at[kDKey / 8][4]; };
 
 // One chunk's output and writes. `to` is the warp's first column of the chunk's first token.
-__device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col, int len, OutType* to, long long stride) {
+__device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col, int len, OutType* to,
+                                       long long stride) {
     constexpr int kBlocks = kChunk / 16;
     const int t = threadIdx.x % 4;
     unsigned before[kDKey / 16][4], rest[kBlocks][4], write[kBlocks][4];
@@ -607,7 +610,9 @@ __device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col
             }
         }
 #pragma unroll
-        for (int j = 0; j <= m; ++j) warp_multiply(out, write[j], stage.scores.at(16 * m, 16 * j), TriangleTile::stride);
+        for (int j = 0; j <= m; ++j) {
+            warp_multiply(out, write[j], stage.scores.at(16 * m, 16 * j), TriangleTile::stride);
+        }
         warp_store_out(to + 16 * m * stride, stride, out[0], len - 16 * m);
         warp_store_out(to + (16 * m + 8) * stride, stride, out[1], len - 16 * m - 8);
 

@@ -19,16 +19,13 @@ __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 
-// ---- route ----
+// ---- candidate ----
 using LogitsType = float;
 
-constexpr int kHeld = ceil_div(kExperts, 32);  // experts of a lane: lane, lane + 32, ...
-constexpr int kGroupSize = kExperts / kNGroup;
-constexpr int kNone = 0x7fffffff;
-static_assert(kExperts % kNGroup == 0 && kNGroup <= 32, "every group of experts has a lane");
-static_assert(kTopK <= 32, "every chosen expert has a lane");
-
 __device__ inline float not_a_number() { return __int_as_float(0x7fc00000); }
+
+// The index of no candidate at all.
+constexpr int kNone = 0x7fffffff;
 
 // A value and where it stands; what is not a number is no candidate.
 struct Candidate {
@@ -53,6 +50,11 @@ __device__ inline Candidate warp_best(Candidate own) {
     }
     return own;
 }
+
+constexpr int kHeld = ceil_div(kExperts, 32);  // experts of a lane: lane, lane + 32, ...
+constexpr int kGroupSize = kExperts / kNGroup;
+static_assert(kExperts % kNGroup == 0 && kNGroup <= 32, "every group of experts has a lane");
+static_assert(kTopK <= 32, "every chosen expert has a lane");
 
 // A token's scores and what the choice is made on, spread over the lanes.
 struct Scores {
@@ -99,7 +101,8 @@ __device__ inline void warp_keep_groups(Scores& token) {
         rest.take(first.index);
         const Candidate second = rest.best(n * kGroupSize, (n + 1) * kGroupSize);
         const float none = -infinity();
-        const float best = first.index == kNone ? none : first.value, next = second.index == kNone ? none : second.value;
+        const float best = first.index == kNone ? none : first.value;
+        const float next = second.index == kNone ? none : second.value;
         if (lane == n) group.meet(kGroupSize > 1 ? best + next : best, n);
     }
     unsigned kept = 0;

@@ -138,18 +138,6 @@ __device__ inline void load_floats(float (&to)[N], const T* from) {
     }
 }
 
-template <int N, class T>
-__device__ inline void store_floats(T* to, const float (&from)[N]) {
-    constexpr int kStep = sizeof(T) * N > 16 ? 16 / sizeof(T) : N;
-#pragma unroll
-    for (int i = 0; i < N; i += kStep) {
-        Vec<T, kStep> part;
-#pragma unroll
-        for (int j = 0; j < kStep; ++j) part.at[j] = from_float<T>(from[i + j]);
-        store_vec<kStep>(to + i, part);
-    }
-}
-
 
 // ---- shared ----
 // The address that instructions on shared memory take.
@@ -167,6 +155,13 @@ struct SmemTile {
     __device__ explicit SmemTile(void* at) : base(static_cast<T*>(at)) {}
     __device__ T* at(int row, int col) const { return base + row * stride + col; }
 };
+
+// 16 bytes to shared memory in one access, written out because the compiler may take a vector apart.
+__device__ inline void store_shared(void* to, uint4 words) {
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(smem_address(to)), "r"(words.x), "r"(words.y),
+                 "r"(words.z), "r"(words.w)
+                 : "memory");
+}
 
 
 // ---- copy ----
@@ -402,9 +397,11 @@ __device__ inline void cta_weigh(ValueTile to, ValueTile from, const float* weig
         const int row = piece / kPieces, col = piece % kPieces * 8;
         float values[8];
         load_floats(values, from.at(row, col));
-#pragma unroll
-        for (int i = 0; i < 8; ++i) values[i] *= weight[row];
-        store_floats(to.at(row, col), values);
+        const float by = weight[row];
+        const uint4 words =
+            make_uint4(pack2<XType>(values[0] * by, values[1] * by), pack2<XType>(values[2] * by, values[3] * by),
+                       pack2<XType>(values[4] * by, values[5] * by), pack2<XType>(values[6] * by, values[7] * by));
+        store_shared(to.at(row, col), words);
     }
 }
 

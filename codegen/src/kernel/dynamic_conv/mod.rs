@@ -106,7 +106,6 @@ impl Kernel for DynamicConvKernel {
 
 /// The source of a form: constants and types that all use, its entry over tiles of `rows` tokens and `channels`
 /// channels, and the one that moves the states on where the first does not.
-#[expect(clippy::too_many_arguments, reason = "what the forms differ in")]
 fn source(
     p: &Problem,
     s: &DynamicConv,

@@ -147,8 +147,8 @@ fn writer(
 /// The template of what the chunk forms share.
 const SOLVE: (&str, &str) = ("gated_delta solve", include_str!("../../../cuda/gated_delta/solve.cuh"));
 
-/// What the entries of the chunk forms leave each other: triangles of a chunk's tokens in `elem`, a row a token, and the
-/// tokens' factors.
+/// What the entries of the chunk forms leave each other: triangles of a chunk in `elem`, a row a token, and the tokens'
+/// factors.
 fn scratch(p: &Problem, chunk: usize, elem: Elem) -> Vec<Scratch> {
     let of = |role: &str, bytes: usize| Scratch {
         role: role.to_owned(),

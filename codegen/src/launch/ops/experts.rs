@@ -65,3 +65,42 @@ pub(super) fn experts(cx: &Cx<'_>, e: &Experts) -> Vec<Vec<Choice>> {
     }
     vec![call.always()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::{Numbers, Operand, plan};
+    use crate::program::Program;
+    use crate::{arch, kernel};
+    use jet_dsl::weight::Role;
+
+    #[test]
+    fn experts_are_stacked_and_every_architecture_serves_them() {
+        let (width, hidden, n, top_k) = (48, 32, 5, 2);
+        let weights: Vec<WeightRef> =
+            (0..n).map(|e| WeightRef { layer: Some(e), role: Role::Norm }).collect();
+        for (act, gate) in [(Act::Relu2, vec![]), (Act::Swiglu, weights.clone())] {
+            let mut p = Program::new("mixture");
+            let (x, logits) = (p.input("x", width), p.input("logits", weights.len()));
+            let [ids, gates] = ["ids", "gates"].map(|n| p.input(n, top_k));
+            let out = p.input("out", width);
+            let (up, down) = (weights.clone(), weights.clone());
+            let bias = weights[0];
+            let (n_group, topk_group, normalise, scale) = (1, 1, true, 2.5);
+            p.push(None, Op::Route { logits, bias, ids, gates, n_group, topk_group, normalise, scale });
+            let e = Experts { x, ids, gates, out, accumulate: true, gate, up, down, hidden, top_k, act };
+            p.push(None, Op::Experts(e));
+            for numbers in [Numbers::F32, Numbers::Bf16] {
+                let plan = plan(&p, numbers).unwrap();
+                let call = &plan.steps.last().unwrap().choices[0].call;
+                let Some(Operand::Weight(up)) = call.operand("up") else { panic!("there is an up matrix") };
+                assert_eq!((up.rows(), up.cols), (weights.len() * hidden, width));
+                assert_eq!(call.operand("gate").is_some(), act != Act::Relu2);
+                for problem in [1, 9, 4096].into_iter().flat_map(|tokens| plan.problems(tokens)) {
+                    let kernel = kernel::find(&problem.family).unwrap();
+                    arch::ALL.iter().for_each(|a| drop(kernel.default_for(&problem, a).unwrap()));
+                }
+            }
+        }
+    }
+}

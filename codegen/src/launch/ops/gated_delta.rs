@@ -40,3 +40,40 @@ pub(super) fn lower(cx: &Cx<'_>, d: &GatedDelta) -> Vec<Vec<Choice>> {
     };
     vec![vec![Choice { when: When::Steps, call: call(1) }, Choice { when: When::Always, call: call(0) }]]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::{Numbers, plan};
+    use crate::op::Op;
+    use crate::program::{Program, StateShape};
+    use crate::{arch, kernel};
+
+    #[test]
+    fn runs_of_single_tokens_have_a_kernel_of_their_own_and_every_architecture_serves_both() {
+        let (heads, d_key, d_value) = (12, 96, 256);
+        let mut p = Program::new("rule");
+        let [q, k] = ["q", "k"].map(|n| p.input(n, heads * d_key));
+        let v = p.input("v", heads * d_value);
+        let [g, beta] = ["g", "beta"].map(|n| p.input(n, heads));
+        let out = p.input("out", heads * d_value);
+        let state = p.state("s", 0, StateShape::Recurrent { heads, rows: d_key, cols: d_value });
+        let rule =
+            GatedDelta { q, k, v, g, beta, out, state, heads, d_key, d_value, scale: 0.1, l2_eps: 1e-6 };
+        p.push(None, Op::GatedDelta(rule));
+        for numbers in [Numbers::F32, Numbers::Bf16] {
+            let plan = plan(&p, numbers).unwrap();
+            let choices = &plan.steps.last().unwrap().choices;
+            assert_eq!(choices.iter().map(|c| c.when).collect::<Vec<_>>(), [When::Steps, When::Always]);
+            for (choice, forms) in choices.iter().zip([vec![0], vec![1, 2]]) {
+                for arch in arch::ALL {
+                    let kernel = kernel::find("gated_delta").unwrap();
+                    for tokens in [1, 64, 4096] {
+                        let values = kernel.default_for(&choice.call.problem(tokens), arch).unwrap();
+                        assert!(forms.contains(&values.get("form").unwrap()), "{values} on {arch}");
+                    }
+                }
+            }
+        }
+    }
+}

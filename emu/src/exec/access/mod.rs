@@ -272,10 +272,15 @@ fn within(addresses: &[u64; 32], mask: u32, base: u64, len: u64, bytes: u32) -> 
 fn gather<M: Words + ?Sized>(memory: &M, offsets: &[u64; 32], mask: u32, bytes: u32, rows: &mut Rows) {
     match bytes {
         1 | 2 => lanes(mask).for_each(|l| rows[0][l] = memory.part(offsets[l], bytes)),
-        4 if mask == u32::MAX => (0..32).for_each(|l| rows[0][l] = memory.word((offsets[l] >> 2) as usize)),
         _ => {
             for k in 0..(bytes / 4) as usize {
-                lanes(mask).for_each(|l| rows[k][l] = memory.word((offsets[l] >> 2) as usize + k));
+                let row = &mut rows[k];
+                let mut take = |l: usize| row[l] = memory.word((offsets[l] >> 2) as usize + k);
+                if mask == u32::MAX {
+                    (0..32).for_each(take);
+                } else {
+                    lanes(mask).for_each(&mut take);
+                }
             }
         }
     }
@@ -288,7 +293,13 @@ fn scatter<M: WordsMut + ?Sized>(memory: &mut M, offsets: &[u64; 32], mask: u32,
             .for_each(|l| memory.set_part(offsets[l], rows[0][l] & ((1 << (8 * bytes)) - 1), bytes)),
         _ => {
             for k in 0..(bytes / 4) as usize {
-                lanes(mask).for_each(|l| memory.set_word((offsets[l] >> 2) as usize + k, rows[k][l]));
+                let row = &rows[k];
+                let mut put = |l: usize| memory.set_word((offsets[l] >> 2) as usize + k, row[l]);
+                if mask == u32::MAX {
+                    (0..32).for_each(put);
+                } else {
+                    lanes(mask).for_each(&mut put);
+                }
             }
         }
     }

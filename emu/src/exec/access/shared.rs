@@ -108,14 +108,19 @@ impl Cx<'_> {
     /// Checks shared addresses: alignment, the CTA, the bytes that there are.
     pub(super) fn check_shared(&mut self, bytes: u32, addresses: &[u64; 32], mask: u32) -> Result<(), Fault> {
         let (limit, ctas) = (u64::from(self.run.shared_bytes), self.cluster.ctas.len() as u64);
-        let good = |a: u64| {
-            let offset = a & ((1 << SHARED_BITS) - 1);
-            a.is_multiple_of(u64::from(bytes))
-                && (a & 0xffff_ffff) >> SHARED_BITS < ctas
-                && offset >= u64::from(SHARED_FIRST)
-                && offset + u64::from(bytes) <= limit
-        };
-        match lanes(mask).find(|l| !good(addresses[*l])) {
+        let low = u64::from(bytes) - 1;
+        // All lanes without a branch; the first bad one is looked for only if there is one.
+        let mut bad = 0u32;
+        for lane in 0..32 {
+            let a = addresses[lane] & 0xffff_ffff;
+            let (rank, offset) = (a >> SHARED_BITS, a & ((1 << SHARED_BITS) - 1));
+            let good = (a & low == 0)
+                & (rank < ctas)
+                & (offset >= u64::from(SHARED_FIRST))
+                & (offset + u64::from(bytes) <= limit);
+            bad |= u32::from(!good) << lane;
+        }
+        match lanes(bad & mask).next() {
             None => Ok(()),
             Some(lane) => Err(self.shared_fault(addresses[lane], bytes, lane)),
         }
@@ -148,6 +153,9 @@ pub fn split_shared(address: u64) -> (usize, u64) {
 fn of_one_cta(addresses: &[u64; 32], mask: u32) -> (usize, u32, [u64; 32]) {
     let rank = split_shared(addresses[mask.trailing_zeros() as usize % 32]).0;
     let offsets = addresses.map(|a| split_shared(a).1);
-    let part = lanes(mask).filter(|l| split_shared(addresses[*l]).0 == rank).fold(0, |m, l| m | 1 << l);
-    (rank, part, offsets)
+    let mut same = 0;
+    for lane in 0..32 {
+        same |= u32::from(split_shared(addresses[lane]).0 == rank) << lane;
+    }
+    (rank, mask & same, offsets)
 }
