@@ -60,7 +60,8 @@ constexpr bool kWhole = sizeof(OutType) == 2 && kOutAlign % 8 == 0 && kN % 8 == 
 // Four neighbouring blocks of eight columns of one row, from pair[b] of each lane for block b. Lane q of the quad reads
 // and writes all of block q, so that a quad's accesses are whole sectors.
 template <class T>
-__device__ inline void quad_finish(float (&pair)[4][2], int row, int first_col, T* out, long long out_stride, int rows) {
+__device__ inline void quad_finish(float (&pair)[4][2], int row, int first_col, T* out, long long out_stride,
+                                   int rows) {
     const int col = first_col + threadIdx.x % 4 * 8;
     const bool there = row < rows && col < kN;
     uint4* to = reinterpret_cast<uint4*>(out + row * out_stride + col);

@@ -6,7 +6,10 @@ use crate::{nvrtc, rig};
 use jet_codegen::arch;
 use jet_codegen::kernel::gemm::{Gemm as Schedule, GemmKernel};
 use jet_codegen::kernel::{Elem, Formats, Kernel};
-use jet_codegen::schedule::{Problem, Schedule as _};
+use jet_codegen::nvrtc::{Job, Output, compile_all};
+use jet_codegen::schedule::{Problem, Schedule as _, Values};
+use std::sync::Arc;
+use std::time::Duration;
 
 pub struct Gemm;
 
@@ -92,7 +95,11 @@ fn case(
 fn on_hopper(shape: (usize, usize, usize), formats: &Formats, accumulate: bool) -> Option<rig::Counted> {
     let nvrtc = nvrtc("gemm on Hopper")?;
     let arch = arch::parse("sm_90a").expect("it is a row");
-    let case = case(&mut Dice::new(3), shape, (8, 8), formats, (!accumulate, accumulate));
+    let mut case = case(&mut Dice::new(3), shape, (8, 8), formats, (!accumulate, accumulate));
+    // As a device lays buffers out: rows begin with a sector.
+    for o in &mut case.operands {
+        (o.lead, o.stride) = (0, o.cols);
+    }
     // The schedule is that of the whole.
     let mut whole = case.problem.clone();
     whole.dims.extend([("tokens".to_owned(), 2048), ("n".to_owned(), 8960)]);
@@ -112,9 +119,6 @@ fn on_hopper(shape: (usize, usize, usize), formats: &Formats, accumulate: bool) 
         c.ideal_wavefronts,
         c.warp_instructions
     );
-    for (sectors, what) in &c.traffic {
-        println!("    {sectors} sectors: {what}");
-    }
     Some(c)
 }
 
@@ -137,6 +141,37 @@ fn hopper_multiplies_by_warpgroups() {
         let bias = if accumulate { 0 } else { rows / 16 * n * 4 };
         assert_eq!(c.sector_bytes, (out + operands + bias) as u64);
         assert_eq!(c.wavefronts, c.ideal_wavefronts);
+    }
+}
+
+#[test]
+fn every_warpgroup_tile_compiles_without_notice_or_spill() {
+    let Some(nvrtc) = nvrtc("gemm tiles") else { return };
+    let arch = arch::parse("sm_90a").expect("it is a row");
+    let goldens = Gemm.goldens();
+    let (mut sources, mut jobs) = (Vec::new(), Vec::new());
+    // The stages change no instruction. By turns a 16-bit output with a bias and f32 that is added to.
+    let tiles = |v: &Values| v.get("form") == Some(2) && v.get("stages") == Some(2);
+    let all: Vec<_> = GemmKernel.candidates(&goldens[0].1, arch).into_iter().filter(tiles).collect();
+    assert!(all.len() >= 10, "{}", all.len());
+    for (i, values) in all.iter().enumerate() {
+        let source = GemmKernel.emit(&goldens[i % 2].1, values, arch).expect("it is legal");
+        jobs.push(Job { source: Arc::from(source.text.as_str()), arch, output: Output::Cubin });
+        sources.push(source);
+    }
+    let results = compile_all(nvrtc, &jobs, 0, Duration::from_secs(120), None);
+    for ((values, source), result) in all.iter().zip(&sources).zip(results) {
+        let compiled = result.unwrap_or_else(|e| panic!("{values}: {e}\n{}", source.text));
+        assert!(compiled.notices().is_empty(), "{values}: {:?}", compiled.notices());
+        let r = compiled.resources_of("gemm_wgmma").expect("it is the entry");
+        println!("{values}: {} registers", r.registers);
+        assert!(!r.spills(), "{values}: {r:?}");
+        // What the warpgroups take must be what the kernel began with, or they would wait for ever.
+        let budget = GemmKernel.budget(&goldens[0].1, values, arch).expect("it is legal");
+        assert!(r.registers <= budget.registers, "{values}: {} of {}", r.registers, budget.registers);
+        if values.get("warps_m") == Some(8) {
+            assert!(r.registers * 3 >= 40 + 2 * 232, "{values}: {} registers to begin with", r.registers);
+        }
     }
 }
 

@@ -58,7 +58,6 @@ fn a_warpgroup_multiplies_what_tensor_copies_bring() {
         let ((a, a_bytes), (b, b_bytes)) = (make(1, m), make(2, rows));
         let map = |input, rows, box_rows| Mapped { input, rows, cols: k, stride, box_rows };
         let maps = [map(0, m, 64), map(1, rows, n as u32)];
-        // Static shared memory ends at 48 KiB; the widest has less than that.
         let inputs = [a_bytes.concat(), b_bytes.concat()];
         let Some(out) = run_mapped(&kernel(n, elem), "sm_90a", 128, &inputs, &maps, 64 * n * 4) else {
             return;

@@ -17,7 +17,7 @@ use crate::schedule::{Illegal, Param, Problem, Schedule, Values};
 
 crate::schedule! {
     /// Tiles of a matrix product.
-    pub struct Gemm = "gemm" v1 {
+    pub struct Gemm = "gemm" v2 {
         /// 0: multiply-adds in float; 1: mma.sync with asynchronous copies; 2: warpgroup products with tensor copies.
         form: [0, 1, 2] = 0,
         /// Rows (tokens) of a CTA's tile.
