@@ -17,12 +17,14 @@ pub fn product(n: usize, elem: Elem) -> String {
     let sums = n / 2;
     let mut text = format!(
         "// sum = a * b^T (+ sum where `keep`): {ROWS} rows, {n} columns, 16 of k; asynchronous.\n\
-         __device__ inline void warpgroup_product(float (&sum)[{sums}], unsigned long long a, unsigned long long b,\n{:41}bool keep) {{\n    \
-         asm volatile(\n        \"{{\\n\\t.reg .pred p;\\n\\tsetp.ne.u32 p, %{}, 0;\\n\\t\"\n        \
-         \"wgmma.mma_async.sync.aligned.m{ROWS}n{n}k16.f32.{elem}.{elem} {{\"\n",
-        "",
-        sums + 2
+         __device__ inline void warpgroup_product(float (&sum)[{sums}], unsigned long long a, \
+         unsigned long long b,\n{:41}bool keep) {{\n    asm volatile(\n",
+        ""
     );
+    let predicate = sums + 2;
+    let _ = writeln!(text, "        \"{{\\n\\t.reg .pred p;\\n\\tsetp.ne.u32 p, %{predicate}, 0;\\n\\t\"");
+    let shape = format!("m{ROWS}n{n}k16.f32.{elem}.{elem}");
+    let _ = writeln!(text, "        \"wgmma.mma_async.sync.aligned.{shape} {{\"");
     let rows = |per: usize| (0..sums).step_by(per).map(move |at| at..(at + per).min(sums));
     for row in rows(16) {
         let last = row.end == sums;
