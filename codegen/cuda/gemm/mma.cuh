@@ -83,12 +83,7 @@ gemm_mma(const XType* x, int x_stride, const WeightType* weight, int weight_stri
     // Epilogue.
 #pragma unroll
     for (int m = 0; m < kWarpRows / 16; ++m) {
-#pragma unroll
-        for (int n = 0; n < kWarpCols / 8; ++n) {
-            const float(&d)[4] = sum.at[m][n];
-            const int row = first_row + warp_row + 16 * m + lane / 4, col = first_col + warp_col + 8 * n + lane % 4 * 2;
-            finish_pair(d[0], d[1], row, col, bias, out, out_stride, rows);
-            finish_pair(d[2], d[3], row + 8, col, bias, out, out_stride, rows);
-        }
+        const int row = first_row + warp_row + 16 * m + lane / 4;
+        warp_finish<kWarpCols / 8>(&sum.at[m][0][0], row, first_col + warp_col, bias, out, out_stride, rows);
     }
 }

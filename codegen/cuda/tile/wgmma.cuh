@@ -1,4 +1,5 @@
-Matrix products of a warpgroup (sm_90a). The products themselves are written per width by the emitter.
+Matrix products of a warpgroup (sm_90a). The products themselves are written per width by the emitter,
+`warpgroup_product(sum, a, b, keep)`.
 
 //@ warpgroup_fence
 // Before the first product that touches these accumulators or registers.
@@ -12,6 +13,14 @@ __device__ inline void warpgroup_commit() { asm volatile("wgmma.commit_group.syn
 template <int kLeft>
 __device__ inline void warpgroup_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
+}
+
+//@ warpgroup_hold
+// Sums change up to here: keeps the compiler from reading them before the wait that stands in front.
+template <int kSums>
+__device__ inline void warpgroup_hold(float (&sum)[kSums]) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(sum[i])::"memory");
 }
 
 //@ matrix_descriptor

@@ -5,6 +5,7 @@
 
 pub mod library;
 pub mod namer;
+pub mod wgmma;
 mod writer;
 
 pub use writer::Writer;

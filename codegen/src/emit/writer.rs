@@ -89,6 +89,13 @@ impl Writer {
         self
     }
 
+    /// A function of the source that Rust writes, such as an instruction of many operands. It stands with the types and
+    /// may use no item of the family.
+    pub fn written(&mut self, text: &str) -> &mut Self {
+        let _ = write!(self.types, "\n{text}");
+        self
+    }
+
     /// The source: constants, the primitives that the entries reach, types, the family's parts.
     ///
     /// # Panics

@@ -34,6 +34,8 @@ pub struct Counted {
     pub wavefronts: u64,
     pub ideal_wavefronts: u64,
     pub tensor_flops: u64,
+    /// Instructions of warps on tensor cores.
+    pub tensor_instructions: u64,
     /// Passes too many through shared memory, by instruction.
     pub conflicts: Vec<(u64, String)>,
     /// Sectors of global memory, by instruction.
@@ -46,6 +48,7 @@ impl Counted {
             let what = || format!("{}: {} in line {}", report.kernel, c.instruction, c.line);
             self.warp_instructions += c.warp;
             self.tensor_flops += c.tensor_flops;
+            self.tensor_instructions += if c.tensor_flops > 0 { c.warp } else { 0 };
             if let Some(global) = c.global.as_ref().filter(|g| g.sectors > 0) {
                 self.sector_bytes += 32 * global.sectors;
                 self.traffic.push((global.sectors, what()));

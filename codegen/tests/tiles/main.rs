@@ -6,3 +6,4 @@ mod bench;
 mod convert;
 mod matrix;
 mod values;
+mod warpgroup;

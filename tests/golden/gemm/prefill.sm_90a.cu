@@ -1,21 +1,18 @@
-// gemm[align=8 k=1536 n=8960 out_align=8] bf16 | mma | sm_90a | codegen 1
-// again: jet emit 'gemm[align=8 k=1536 n=8960 out_align=8] bf16' --arch sm_90a --schedule 'form=1 stages=4 tile_k=64 tile_m=128 tile_n=128 warps_m=2 warps_n=4'
+// gemm[align=8 k=1536 n=8960 out_align=8] bf16 | wgmma | sm_90a | codegen 1
+// again: jet emit 'gemm[align=8 k=1536 n=8960 out_align=8] bf16' --arch sm_90a --schedule 'form=2 stages=4 tile_k=64 tile_m=128 tile_n=256 warps_m=8 warps_n=1'
 constexpr int kStages = 4;
 constexpr int kTileK = 64;
 constexpr int kTileM = 128;
-constexpr int kTileN = 128;
-constexpr int kWarpsM = 2;
-constexpr int kWarpsN = 4;
+constexpr int kTileN = 256;
+constexpr int kWarpsM = 8;
+constexpr int kWarpsN = 1;
 constexpr int kN = 8960;
 constexpr int kK = 1536;
 constexpr int kOutAlign = 8;
 constexpr bool kBias = false;
 constexpr bool kAccumulate = false;
-constexpr int kXAlign = 8;
 
 // ---- types ----
-__host__ __device__ constexpr int ceil_div(int n, int per) { return (n + per - 1) / per; }
-
 // N values that one access moves.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vec {
@@ -51,6 +48,22 @@ __device__ inline f16 from_float<f16>(float x) {
     f16 y;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
     return y;
+}
+
+// Two floats rounded into one register, the first in the lower half.
+template <class T>
+__device__ unsigned pack2(float low, float high);
+template <>
+__device__ inline unsigned pack2<bf16>(float low, float high) {
+    unsigned both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
+}
+template <>
+__device__ inline unsigned pack2<f16>(float low, float high) {
+    unsigned both;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
 }
 
 
@@ -116,108 +129,107 @@ __device__ inline void store_floats(T* to, const float (&from)[N]) {
 // The address that instructions on shared memory take.
 __device__ inline unsigned smem_address(const void* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
 
-// kRows rows of kCols values in shared memory, row-major. Rows are kPad values apart beyond their width: with 16 bytes
-// more than a multiple of 128 the eight rows that ldmatrix reads at a time lie in different banks.
-template <class T, int kRows, int kCols, int kPad = 16 / sizeof(T)>
-struct SmemTile {
-    static_assert(kCols * sizeof(T) % 16 == 0, "a row of a tile is whole 16-byte pieces");
-    static_assert(kPad * sizeof(T) % 16 == 0, "the padding keeps rows aligned to 16 bytes");
-    static constexpr int rows = kRows, cols = kCols, stride = kCols + kPad;
-    static constexpr int bytes = kRows * stride * static_cast<int>(sizeof(T));
-    T* base;
-    __device__ explicit SmemTile(void* at) : base(static_cast<T*>(at)) {}
-    __device__ T* at(int row, int col) const { return base + row * stride + col; }
-};
 
-
-// ---- copy ----
-// kBytes from global to shared memory, of which the first `valid` are read and the others become zero.
-template <int kBytes>
-__device__ inline void copy_async(void* to, const void* from, int valid) {
-    static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16, "an asynchronous copy moves 4, 8 or 16 bytes");
-    if constexpr (kBytes == 16) {
-        asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(smem_address(to)), "l"(from),
-                     "r"(valid)
-                     : "memory");
-    } else {
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(smem_address(to)), "l"(from), "n"(kBytes),
-                     "r"(valid)
-                     : "memory");
-    }
+// ---- pipeline ----
+// By one thread, before barrier_init_done.
+__device__ inline void barrier_init(unsigned long long* barrier, int arrivals) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(smem_address(barrier)), "r"(arrivals) : "memory");
 }
 
-// Ends a group of this thread's copies.
-__device__ inline void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// By the same thread; the others may use the barriers after the next synchronisation of the CTA (or cluster).
+__device__ inline void barrier_init_done() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
-// Waits until at most kLeft of this thread's groups are under way.
-template <int kLeft>
-__device__ inline void copy_wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
-}
-
-// All kThreads threads begin to copy a tile: `rows` rows and `cols` columns from `from` on are there, what is beyond
-// becomes zero. `kVec` values move at a time, so `from` and its stride are multiples of them.
-template <int kThreads, int kVec, class T, int kRows, int kCols, int kPad>
-__device__ inline void cta_copy_tile(SmemTile<T, kRows, kCols, kPad> to, const T* from, long long stride, int rows,
-                                     int cols) {
-    constexpr int kPieces = kCols / kVec;
-    static_assert(kCols % kVec == 0, "a row of the tile is whole pieces");
-#pragma unroll
-    for (int piece = threadIdx.x; piece < kRows * kPieces; piece += kThreads) {
-        const int row = piece / kPieces, col = piece % kPieces * kVec;
-        const int left = row < rows ? min(max(cols - col, 0), kVec) : 0;
-        // A copy of nothing still names an address; the first one is always inside.
-        const T* source = left > 0 ? from + row * stride + col : from;
-        copy_async<kVec * sizeof(T)>(to.at(row, col), source, left * static_cast<int>(sizeof(T)));
-    }
-}
-
-
-// ---- matrix ----
-// Four 8x8 tiles of 16-bit values: lane l gives the address of row l % 8 of tile l / 8. Lane (g, t) = (lane / 4,
-// lane % 4) gets row g, elements 2t and 2t + 1 of tile i in out[i].
-__device__ inline void warp_load_matrix(unsigned (&out)[4], const void* row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-                 : "r"(smem_address(row))
+// Arrives, and announces `bytes` that copies will bring in this phase.
+__device__ inline void barrier_expect(unsigned long long* barrier, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(smem_address(barrier)), "r"(bytes)
                  : "memory");
 }
 
-// The 16x16 left operand of a warp's matrix product, from row-major shared memory: `tile` is its first element.
-template <class T>
-__device__ inline void warp_load_a(unsigned (&out)[4], const T* tile, int stride) {
-    const int lane = threadIdx.x % 32;
-    warp_load_matrix(out, tile + lane % 16 * stride + lane / 16 * 8);
+__device__ inline void barrier_arrive(unsigned long long* barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(smem_address(barrier)) : "memory");
 }
 
-// Two right operands, 16 (k) x 8 (n) each, of 16 neighbouring columns n, from shared memory with one row per n: the
-// first in out[0], out[1], the second in out[2], out[3].
-template <class T>
-__device__ inline void warp_load_b(unsigned (&out)[4], const T* tile, int stride) {
-    const int lane = threadIdx.x % 32;
-    warp_load_matrix(out, tile + (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8);
+// Until the phase of this parity is over. A fresh barrier is in phase 0, and phase 1 counts as over.
+__device__ inline void barrier_wait(unsigned long long* barrier, unsigned parity) {
+    unsigned done = 0;
+    while (!done) {
+        asm volatile(
+            "{\n\t.reg .pred p;\n\t"
+            "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n\t"
+            "selp.u32 %0, 1, 0, p;\n\t}"
+            : "=r"(done)
+            : "r"(smem_address(barrier)), "r"(parity)
+            : "memory");
+    }
 }
 
+// Where a walker stands in a ring of kStages stages. Consumers start with parity 0, producers with parity 1.
+template <int kStages>
+struct Ring {
+    int stage = 0;
+    unsigned parity;
+    __device__ explicit Ring(unsigned first_parity) : parity(first_parity) {}
+    __device__ void advance() {
+        if (++stage == kStages) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+};
 
-// ---- mma ----
-// 16 x 8 x 16 of 16-bit values.
-template <class T>
-__device__ void warp_mma(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1);
-template <>
-__device__ inline void warp_mma<bf16>(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+
+// ---- tma ----
+// A tensor map as the driver encodes it.
+struct alignas(64) TensorMap { unsigned char bytes[128]; };
+
+__device__ inline void map_prefetch(const TensorMap* map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
+// The box at column `col`, row `row`; its bytes arrive at `barrier`. What lies outside the tensor becomes zero.
+__device__ inline void tensor_load(void* to, const TensorMap* map, int col, int row, unsigned long long* barrier) {
     asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::
+            "r"(smem_address(to)),
+        "l"(map), "r"(col), "r"(row), "r"(smem_address(barrier))
+        : "memory");
 }
-template <>
-__device__ inline void warp_mma<f16>(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+
+
+// ---- wgmma ----
+// Before the first product that touches these accumulators or registers.
+__device__ inline void warpgroup_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+__device__ inline void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+// Until at most kLeft groups are under way.
+template <int kLeft>
+__device__ inline void warpgroup_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
+}
+
+// Sums change up to here: keeps the compiler from reading them before the wait that stands in front.
+template <int kSums>
+__device__ inline void warpgroup_hold(float (&sum)[kSums]) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(sum[i])::"memory");
+}
+
+// A K-major operand in shared memory of rows of 128 bytes under the 128-byte swizzle, its base a multiple of 1024: the
+// next 16 values of k are 2 further in the low word.
+__device__ inline unsigned long long matrix_descriptor(const void* tile) {
+    const unsigned long long start = (smem_address(tile) & 0x3ffff) >> 4;
+    return start | 1ull << 16 | (1024ull >> 4) << 32 | 1ull << 62;
+}
+
+template <int kRegisters>
+__device__ inline void registers_release() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+template <int kRegisters>
+__device__ inline void registers_take() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
 
@@ -225,6 +237,40 @@ __device__ inline void warp_mma<f16>(float (&d)[4], const unsigned (&a)[4], unsi
 using XType = bf16;
 using WeightType = bf16;
 using OutType = bf16;
+
+// sum = a * b^T (+ sum where `keep`): 64 rows, 256 columns, 16 of k; asynchronous.
+__device__ inline void warpgroup_product(float (&sum)[128], unsigned long long a, unsigned long long b,
+                                         bool keep) {
+    asm volatile(
+        "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %130, 0;\n\t"
+        "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
+        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
+        "%128, %129, p, 1, 1, 0, 0;\n\t}"
+        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]), "+f"(sum[4]), "+f"(sum[5]), "+f"(sum[6]), "+f"(sum[7]),
+          "+f"(sum[8]), "+f"(sum[9]), "+f"(sum[10]), "+f"(sum[11]), "+f"(sum[12]), "+f"(sum[13]), "+f"(sum[14]), "+f"(sum[15]),
+          "+f"(sum[16]), "+f"(sum[17]), "+f"(sum[18]), "+f"(sum[19]), "+f"(sum[20]), "+f"(sum[21]), "+f"(sum[22]), "+f"(sum[23]),
+          "+f"(sum[24]), "+f"(sum[25]), "+f"(sum[26]), "+f"(sum[27]), "+f"(sum[28]), "+f"(sum[29]), "+f"(sum[30]), "+f"(sum[31]),
+          "+f"(sum[32]), "+f"(sum[33]), "+f"(sum[34]), "+f"(sum[35]), "+f"(sum[36]), "+f"(sum[37]), "+f"(sum[38]), "+f"(sum[39]),
+          "+f"(sum[40]), "+f"(sum[41]), "+f"(sum[42]), "+f"(sum[43]), "+f"(sum[44]), "+f"(sum[45]), "+f"(sum[46]), "+f"(sum[47]),
+          "+f"(sum[48]), "+f"(sum[49]), "+f"(sum[50]), "+f"(sum[51]), "+f"(sum[52]), "+f"(sum[53]), "+f"(sum[54]), "+f"(sum[55]),
+          "+f"(sum[56]), "+f"(sum[57]), "+f"(sum[58]), "+f"(sum[59]), "+f"(sum[60]), "+f"(sum[61]), "+f"(sum[62]), "+f"(sum[63]),
+          "+f"(sum[64]), "+f"(sum[65]), "+f"(sum[66]), "+f"(sum[67]), "+f"(sum[68]), "+f"(sum[69]), "+f"(sum[70]), "+f"(sum[71]),
+          "+f"(sum[72]), "+f"(sum[73]), "+f"(sum[74]), "+f"(sum[75]), "+f"(sum[76]), "+f"(sum[77]), "+f"(sum[78]), "+f"(sum[79]),
+          "+f"(sum[80]), "+f"(sum[81]), "+f"(sum[82]), "+f"(sum[83]), "+f"(sum[84]), "+f"(sum[85]), "+f"(sum[86]), "+f"(sum[87]),
+          "+f"(sum[88]), "+f"(sum[89]), "+f"(sum[90]), "+f"(sum[91]), "+f"(sum[92]), "+f"(sum[93]), "+f"(sum[94]), "+f"(sum[95]),
+          "+f"(sum[96]), "+f"(sum[97]), "+f"(sum[98]), "+f"(sum[99]), "+f"(sum[100]), "+f"(sum[101]), "+f"(sum[102]), "+f"(sum[103]),
+          "+f"(sum[104]), "+f"(sum[105]), "+f"(sum[106]), "+f"(sum[107]), "+f"(sum[108]), "+f"(sum[109]), "+f"(sum[110]), "+f"(sum[111]),
+          "+f"(sum[112]), "+f"(sum[113]), "+f"(sum[114]), "+f"(sum[115]), "+f"(sum[116]), "+f"(sum[117]), "+f"(sum[118]), "+f"(sum[119]),
+          "+f"(sum[120]), "+f"(sum[121]), "+f"(sum[122]), "+f"(sum[123]), "+f"(sum[124]), "+f"(sum[125]), "+f"(sum[126]), "+f"(sum[127])
+        : "l"(a), "l"(b), "r"(static_cast<int>(keep)));
+}
 
 // One element of the output: the bias, then what the output holds, then the rounding.
 __device__ inline void finish(float sum, int row, int col, const float* bias, OutType* out, long long out_stride,
@@ -260,89 +306,189 @@ __device__ inline void finish_pair(float first, float second, int row, int col, 
     }
 }
 
-constexpr int kThreads = kWarpsM * kWarpsN * 32;
-constexpr int kWarpRows = kTileM / kWarpsM, kWarpCols = kTileN / kWarpsN;
-static_assert(kWarpRows % 16 == 0 && kWarpCols % 16 == 0, "a warp has whole pairs of 16 x 8 products");
+// The four lanes of a quad exchange words: lane q gives word j to lane j, and what lane i gave it is then word i.
+__device__ inline void quad_transpose(unsigned (&word)[4]) {
+#pragma unroll
+    for (int bit = 1; bit <= 2; bit *= 2) {
+        const bool high = threadIdx.x & bit;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            if (i & bit) continue;
+            const unsigned got = __shfl_xor_sync(~0u, high ? word[i] : word[i + bit], bit);
+            word[i] = high ? got : word[i];
+            word[i + bit] = high ? word[i + bit] : got;
+        }
+    }
+}
 
-using XTile = SmemTile<XType, kTileM, kTileK>;
-using WeightTile = SmemTile<WeightType, kTileN, kTileK>;
-// One stage of the ring.
-struct Stage {
-    XTile x;
-    WeightTile weight;
-    static constexpr int bytes = XTile::bytes + WeightTile::bytes;
-    __device__ explicit Stage(unsigned char* at) : x(at), weight(at + XTile::bytes) {}
-};
+// Whether eight neighbouring columns of the output are one aligned access of 16 bytes.
+constexpr bool kWhole = sizeof(OutType) == 2 && kOutAlign % 8 == 0 && kN % 8 == 0;
 
-// The sums of a warp's part of the tile.
-struct Accumulators {
-    float at[kWarpRows / 16][kWarpCols / 8][4] = {};
-};
+// Four neighbouring blocks of eight columns of one row, from pair[b] of each lane for block b. Lane q of the quad reads
+// and writes all of block q, so that a quad's accesses are whole sectors.
+template <class T>
+__device__ inline void quad_finish(float (&pair)[4][2], int row, int first_col, T* out, long long out_stride,
+                                   int rows) {
+    const int col = first_col + threadIdx.x % 4 * 8;
+    const bool there = row < rows && col < kN;
+    uint4* to = reinterpret_cast<uint4*>(out + row * out_stride + col);
+    if constexpr (kAccumulate) {
+        const uint4 held = there ? *to : uint4{};
+        unsigned word[4] = {held.x, held.y, held.z, held.w};
+        quad_transpose(word);
+#pragma unroll
+        for (int b = 0; b < 4; ++b) {
+            pair[b][0] += to_float(T{static_cast<unsigned short>(word[b])});
+            pair[b][1] += to_float(T{static_cast<unsigned short>(word[b] >> 16)});
+        }
+    }
+    unsigned word[4];
+#pragma unroll
+    for (int b = 0; b < 4; ++b) word[b] = pack2<T>(pair[b][0], pair[b][1]);
+    quad_transpose(word);
+    if (there) *to = uint4{word[0], word[1], word[2], word[3]};
+}
 
-// Adds the product of one stage.
-__device__ inline void warp_multiply(Accumulators& sum, const Stage& stage, int warp_row, int warp_col) {
+// A warp's sums as its products left them: this lane's rows `row` and `row` + 8 in kBlocks blocks of eight columns from
+// `first_col` on, the pairs of block b from sum[4 * b] on. All lanes of the warp call it.
+template <int kBlocks>
+__device__ inline void warp_finish(const float* sum, int row, int first_col, const float* bias, OutType* out,
+                                   long long out_stride, int rows) {
+    constexpr int kTogether = kWhole && kBlocks % 4 == 0 ? 4 : 1;
+    const int lane_col = first_col + threadIdx.x % 4 * 2;
 #pragma unroll
-    for (int k = 0; k < kTileK; k += 16) {
-        unsigned a[kWarpRows / 16][4];
+    for (int block = 0; block < kBlocks; block += kTogether) {
+        if constexpr (kTogether == 1) {
+            const float* d = sum + 4 * block;
+            finish_pair(d[0], d[1], row, lane_col + 8 * block, bias, out, out_stride, rows);
+            finish_pair(d[2], d[3], row + 8, lane_col + 8 * block, bias, out, out_stride, rows);
+        } else {
+            float added[4][2] = {};
+            if constexpr (kBias) {
 #pragma unroll
-        for (int m = 0; m < kWarpRows / 16; ++m) warp_load_a(a[m], stage.x.at(warp_row + 16 * m, k), XTile::stride);
+                for (int b = 0; b < 4; ++b) {
+                    const int col = lane_col + 8 * (block + b);
+                    if (col < kN) load_floats(added[b], bias + col);
+                }
+            }
 #pragma unroll
-        for (int n = 0; n < kWarpCols / 16; ++n) {
-            unsigned b[4];
-            warp_load_b(b, stage.weight.at(warp_col + 16 * n, k), WeightTile::stride);
+            for (int half = 0; half < 2; ++half) {
+                float pair[4][2];
 #pragma unroll
-            for (int m = 0; m < kWarpRows / 16; ++m) {
-                warp_mma<XType>(sum.at[m][2 * n], a[m], b[0], b[1]);
-                warp_mma<XType>(sum.at[m][2 * n + 1], a[m], b[2], b[3]);
+                for (int b = 0; b < 4; ++b) {
+                    pair[b][0] = sum[4 * (block + b) + 2 * half] + added[b][0];
+                    pair[b][1] = sum[4 * (block + b) + 2 * half + 1] + added[b][1];
+                }
+                quad_finish(pair, row + 8 * half, first_col + 8 * block, out, out_stride, rows);
             }
         }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads)
-gemm_mma(const XType* x, int x_stride, const WeightType* weight, int weight_stride, const float* bias, OutType* out,
-         int out_stride, int rows) {
-    extern __shared__ __align__(128) unsigned char ring[];
-    constexpr int kSteps = ceil_div(kK, kTileK);
+constexpr int kConsumers = kWarpsM / 4, kConsumerThreads = kConsumers * 128;
+// Registers move between whole warpgroups only; where none move, a warp is enough to load.
+constexpr int kThreads = kConsumerThreads + (kConsumers > 1 ? 128 : 32);
+constexpr int kConsumerRows = kTileM / kConsumers, kProducts = kConsumerRows / 64;
+static_assert(kConsumers * 4 == kWarpsM, "the warps along the rows are whole warpgroups");
+static_assert(kConsumerRows % 64 == 0, "a warpgroup has whole products of 64 rows");
+static_assert(kTileK * sizeof(XType) == 128, "a row of a tile is as long as the swizzle's span");
+
+// One stage of the ring: both tiles in rows of 128 bytes under the 128-byte swizzle.
+struct Stage {
+    static constexpr int x_bytes = kTileM * 128, bytes = x_bytes + kTileN * 128;
+    unsigned char* x;
+    unsigned char* weight;
+    __device__ explicit Stage(unsigned char* at) : x(at), weight(at + x_bytes) {}
+};
+
+// The stages stand first, where the swizzle finds them aligned; behind them the barriers.
+struct Shared {
+    unsigned char* stages;
+    unsigned long long* full;   // the tiles of a stage are there
+    unsigned long long* empty;  // every warp has read them
+    __device__ explicit Shared(unsigned char* at)
+        : stages(at), full(reinterpret_cast<unsigned long long*>(at + kStages * Stage::bytes)), empty(full + kStages) {}
+    __device__ Stage stage(int i) const { return Stage(stages + i * Stage::bytes); }
+};
+
+// The whole walk of the one thread that loads.
+__device__ inline void thread_load(const Shared& shared, const TensorMap* x, const TensorMap* weight, int first_row,
+                                   int first_col) {
+    Ring<kStages> at(1);
+    for (int k = 0; k < kK; k += kTileK, at.advance()) {
+        barrier_wait(&shared.empty[at.stage], at.parity);
+        // What lies outside an operand comes as zeros and counts like the rest.
+        barrier_expect(&shared.full[at.stage], Stage::bytes);
+        const Stage stage = shared.stage(at.stage);
+        tensor_load(stage.x, x, k, first_row, &shared.full[at.stage]);
+        tensor_load(stage.weight, weight, k, first_col, &shared.full[at.stage]);
+    }
+}
+
+// All products of a warpgroup. Those of one stage stay under way while the next stage's begin, so a stage is given back
+// one step late.
+__device__ inline void warpgroup_multiply(float (&sum)[kProducts][kTileN / 2], const Shared& shared, int first_row) {
+    Ring<kStages> at(0);
+    int before = 0;
+    for (int k = 0; k < kK; k += kTileK, at.advance()) {
+        barrier_wait(&shared.full[at.stage], at.parity);
+        const Stage stage = shared.stage(at.stage);
+        const unsigned long long weight = matrix_descriptor(stage.weight);
+        warpgroup_fence();
+#pragma unroll
+        for (int inner = 0; inner < kTileK / 16; ++inner) {
+#pragma unroll
+            for (int m = 0; m < kProducts; ++m) {
+                const unsigned long long x = matrix_descriptor(stage.x + (first_row + 64 * m) * 128);
+                warpgroup_product(sum[m], x + 2 * inner, weight + 2 * inner, k + inner > 0);
+            }
+        }
+        warpgroup_commit();
+        if (k > 0) {
+            warpgroup_wait<1>();
+            if (threadIdx.x % 32 == 0) barrier_arrive(&shared.empty[before]);
+        }
+        before = at.stage;
+    }
+    warpgroup_wait<0>();
+#pragma unroll
+    for (int m = 0; m < kProducts; ++m) warpgroup_hold(sum[m]);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, 1)
+gemm_wgmma(const __grid_constant__ TensorMap x_map, const __grid_constant__ TensorMap weight_map, const float* bias,
+           OutType* out, int out_stride, int rows) {
+    extern __shared__ __align__(1024) unsigned char memory[];
+    const Shared shared(memory);
     const int first_row = blockIdx.x * kTileM, first_col = blockIdx.y * kTileN;
-    const XType* x_tile = x + static_cast<long long>(first_row) * x_stride;
-    const WeightType* weight_tile = weight + static_cast<long long>(first_col) * weight_stride;
-
-    const auto cta_load = [&](int step) {
-        const Stage stage(ring + step % kStages * Stage::bytes);
-        const int k = step * kTileK;
-        cta_copy_tile<kThreads, kXAlign>(stage.x, x_tile + k, x_stride, rows - first_row, kK - k);
-        cta_copy_tile<kThreads, 8>(stage.weight, weight_tile + k, weight_stride, kN - first_col, kK - k);
-    };
-
-    // Load: the ring is filled but for one stage.
-#pragma unroll
-    for (int step = 0; step < kStages - 1; ++step) {
-        if (step < kSteps) cta_load(step);
-        copy_commit();
+    if (threadIdx.x == kConsumerThreads) {
+        map_prefetch(&x_map);
+        map_prefetch(&weight_map);
+        for (int i = 0; i < kStages; ++i) {
+            barrier_init(&shared.full[i], 1);
+            barrier_init(&shared.empty[i], kConsumerThreads / 32);
+        }
+        barrier_init_done();
     }
+    __syncthreads();
 
-    // Compute: each step frees the stage of the step before for the copies of a later one.
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int warp_row = warp % kWarpsM * kWarpRows, warp_col = warp / kWarpsM * kWarpCols;
-    Accumulators sum;
-    for (int step = 0; step < kSteps; ++step) {
-        copy_wait<kStages - 2>();
-        __syncthreads();
-        if (step + kStages - 1 < kSteps) cta_load(step + kStages - 1);
-        copy_commit();
-        warp_multiply(sum, Stage(ring + step % kStages * Stage::bytes), warp_row, warp_col);
-    }
+    if (threadIdx.x >= kConsumerThreads) {
+        // Load.
+        if constexpr (kConsumers > 1) registers_release<40>();
+        if (threadIdx.x == kConsumerThreads) thread_load(shared, &x_map, &weight_map, first_row, first_col);
+    } else {
+        // Compute.
+        if constexpr (kConsumers > 1) registers_take<232>();
+        const int own_row = threadIdx.x / 128 * kConsumerRows;
+        float sum[kProducts][kTileN / 2];
+        warpgroup_multiply(sum, shared, own_row);
 
-    // Epilogue.
+        // Epilogue.
+        const int lane_row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
 #pragma unroll
-    for (int m = 0; m < kWarpRows / 16; ++m) {
-#pragma unroll
-        for (int n = 0; n < kWarpCols / 8; ++n) {
-            const float(&d)[4] = sum.at[m][n];
-            const int row = first_row + warp_row + 16 * m + lane / 4, col = first_col + warp_col + 8 * n + lane % 4 * 2;
-            finish_pair(d[0], d[1], row, col, bias, out, out_stride, rows);
-            finish_pair(d[2], d[3], row + 8, col, bias, out, out_stride, rows);
+        for (int m = 0; m < kProducts; ++m) {
+            const int row = first_row + own_row + 64 * m + lane_row;
+            warp_finish<kTileN / 8>(sum[m], row, first_col, bias, out, out_stride, rows);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod mma;
 mod simt;
+mod wgmma;
 
 use super::{Elem, Floor, Form, Formats, Kernel, require, require_sizes};
 use crate::arch::Arch;
@@ -16,17 +17,17 @@ use crate::schedule::{Illegal, Param, Problem, Schedule, Values};
 
 crate::schedule! {
     /// Tiles of a matrix product.
-    pub struct Gemm = "gemm" v1 {
-        /// 0: multiply-adds in float; 1: mma.sync with asynchronous copies.
-        form: [0, 1] = 0,
+    pub struct Gemm = "gemm" v2 {
+        /// 0: multiply-adds in float; 1: mma.sync with asynchronous copies; 2: warpgroup products with tensor copies.
+        form: [0, 1, 2] = 0,
         /// Rows (tokens) of a CTA's tile.
-        tile_m: [16, 32, 64, 128] = 32,
+        tile_m: [16, 32, 64, 128, 256] = 32,
         /// Columns of a CTA's tile.
         tile_n: [32, 64, 128, 256] = 64,
         /// Depth of one stage.
         tile_k: [16, 32, 64] = 16,
-        /// Warps along the rows.
-        warps_m: [1, 2, 4] = 2,
+        /// Warps along the rows; those that multiply, where others load.
+        warps_m: [1, 2, 4, 8] = 2,
         /// Warps along the columns.
         warps_n: [1, 2, 4] = 2,
         /// Stages of the ring.
@@ -38,6 +39,9 @@ crate::schedule! {
 const SIMT: usize = 0;
 /// Index of the form with `mma.sync`.
 const MMA: usize = 1;
+
+/// Index of the form with warpgroup products.
+const WGMMA: usize = 2;
 
 /// The family.
 pub struct GemmKernel;
@@ -56,7 +60,7 @@ impl Kernel for GemmKernel {
     }
 
     fn forms(&self) -> &'static [&'static dyn Form] {
-        &[&simt::Simt, &mma::Mma]
+        &[&simt::Simt, &mma::Mma, &wgmma::Wgmma]
     }
 
     fn serves(&self, p: &Problem) -> Result<(), Illegal> {
@@ -82,7 +86,7 @@ impl Kernel for GemmKernel {
         // Wide tiles while they leave every SM some, narrow ones else.
         let ctas = |tile_n: usize| tokens.div_ceil(tile_m) * n.div_ceil(tile_n);
         let wide = [128, 64, 32].into_iter().find(|t| ctas(*t) >= arch.peaks.sms as usize).unwrap_or(32);
-        let mut all = Vec::new();
+        let mut all = wgmma::prefers(tokens, n, arch);
         for tile_n in [wide, 64, 32] {
             let warps_m = if tile_m >= 64 { 2 } else { 1 };
             let warps_n = if tile_n >= 64 { 4 } else { 2 };
