@@ -6,7 +6,7 @@ use jet_codegen::nvrtc::Nvrtc;
 use jet_codegen::op::Op;
 use jet_codegen::program::Program;
 use jet_codegen::{LOGITS, LowerOptions, lower};
-use jet_dsl::block::{Act, Block, Mlp};
+use jet_dsl::block::{Act, Block, Mamba2, Mlp};
 use jet_dsl::{Binding, ModelSpec, Naming};
 use jet_runtime::device::{Device, Executable, Limits, LoadRequest, Outputs, Precision, Segment, open};
 use jet_runtime::select::NoSchedules;
@@ -127,6 +127,33 @@ fn dense_models_give_the_logits_of_the_cpu() {
                 let off = relative(got, want);
                 assert!(off <= allowed, "{act:?} on {arch} at {precision:?}, run {i}: off by {off:.2e}");
                 assert!(off > 0.0 || precision == Precision::F32, "bfloat16 rounds");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mamba_model_gives_the_logits_of_the_cpu() {
+    if let Err(e) = Nvrtc::get() {
+        return println!("skipped: a_mamba_model_gives_the_logits_of_the_cpu: {e}");
+    }
+    // A shape that tiles of sixteen fit, and one that only the forms without them serve.
+    let fits = Mamba2 { n_heads: 4, d_head: 16, d_state: 32, n_groups: 2, dt_min: 0.01, ..Mamba2::DEFAULT };
+    let odd = Mamba2 { n_heads: 2, d_head: 9, d_state: 7, conv: 3, conv_bias: false, ..Mamba2::DEFAULT };
+    let cpu = open("cpu", 1).expect("there is always a CPU");
+    for block in [fits, odd] {
+        let d_head = block.d_head;
+        let bindings = vec![Binding { symbol: 'M', block: Block::Mamba2(block) }];
+        let model =
+            ModelSpec { pattern: "MM".into(), bindings: bindings.into(), ..dense(Act::Relu2, 24, 36) };
+        let program = lower(&model, LowerOptions::default());
+        let want = run(&mut *load(&*cpu, &program, Precision::F32));
+        for (precision, allowed) in [(Precision::F32, 5e-6), (Precision::Bf16, 0.04)] {
+            let gpu = open("emulated:sm_80", 0).expect("the emulated device needs nothing");
+            let got = run(&mut *load(&*gpu, &program, precision));
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                let off = relative(got, want);
+                assert!(off <= allowed, "heads of {d_head} at {precision:?}, run {i}: off by {off:.2e}");
             }
         }
     }

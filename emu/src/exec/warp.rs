@@ -115,6 +115,8 @@ pub struct Warp {
     pub local_defined: Vec<crate::shadow::Defined>,
     /// Scratch room for what lanes load and store.
     pub rows: Vec<[u32; 32]>,
+    /// Of an access with checks: which of its bytes hold a value, a bit a byte, for lanes of which not all do.
+    pub byte_definedness: [u32; 32],
     /// Instructions executed.
     pub clock: u64,
     /// Turns it had.

@@ -165,7 +165,7 @@ impl Cx<'_> {
     /// After an access of global memory: tells the detector, and keeps or asks which bytes were written. Gives the
     /// lanes that read bytes which have values.
     pub(super) fn watch_global(
-        &self,
+        &mut self,
         request: &Request,
         addresses: &[u64; 32],
         mask: u32,
@@ -189,6 +189,7 @@ impl Cx<'_> {
             let shadow = watch.defined.entry(id.0).or_insert_with(|| Defined::new(buffer.len));
             if reads && !shadow.all(offset, request.bytes) {
                 defined &= !(1 << lane);
+                self.warp.byte_definedness[lane] = shadow.bits(offset, request.bytes);
             }
             if writes && written >> lane & 1 == 1 {
                 shadow.define(offset, request.bytes);

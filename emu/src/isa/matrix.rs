@@ -152,6 +152,9 @@ fn stored<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
         }
     }
     let whole = if !cx.checks_definedness() || defined == u32::MAX { u32::MAX } else { 0 };
+    if whole == 0 {
+        cx.warp.byte_definedness = [0; 32];
+    }
     let done = cx.store(i, &plan.request, &addresses, used, &words, whole);
     cx.give_rows(words);
     match done {

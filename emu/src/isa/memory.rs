@@ -242,12 +242,14 @@ fn distribute(cx: &mut Cx<'_>, plan: &Plan, rows: &[[u32; 32]], defined: u32, ma
                 let value =
                     std::array::from_fn(|l| u64::from(rows[row][l]) | u64::from(rows[row + 1][l]) << 32);
                 cx.set_long(slot + half as u32, &value, mask);
-                cx.loaded(Class::Long, slot + half as u32, defined, mask);
+                let known = cx.element_definedness(defined, row as u32 * 4, 8);
+                cx.loaded(Class::Long, slot + half as u32, known, mask);
             }
             continue;
         }
         let (row, shift) = (&rows[at / 4], (at % 4) as u32 * 8);
         let unused = 32 - 8 * plan.element;
+        let known = cx.element_definedness(defined, at as u32, plan.element);
         let value: [u32; 32] = if plan.signed {
             row.map(|w| (((w >> shift) << unused) as i32 >> unused) as u32)
         } else {
@@ -256,10 +258,10 @@ fn distribute(cx: &mut Cx<'_>, plan: &Plan, rows: &[[u32; 32]], defined: u32, ma
         if bits == 64 {
             let signed = plan.signed;
             cx.set_long(slot, &value.map(|v| if signed { v as i32 as u64 } else { v.into() }), mask);
-            cx.loaded(Class::Long, slot, defined, mask);
+            cx.loaded(Class::Long, slot, known, mask);
         } else {
             cx.set_word(slot, &value, mask);
-            cx.loaded(Class::Word, slot, defined, mask);
+            cx.loaded(Class::Word, slot, known, mask);
         }
     }
 }
@@ -295,6 +297,9 @@ fn store_word<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     let addresses = cx.addresses(i.x, i.a, i.imm);
     let rows = [cx.word(i.b)];
     let defined = if cx.checks_definedness() { cx.defined(Class::Word, i.b) } else { u32::MAX };
+    if defined != u32::MAX {
+        cx.warp.byte_definedness = [0; 32];
+    }
     match cx.store(i, &plan.request, &addresses, mask, &rows, defined) {
         Ok(()) => Flow::Next,
         Err(flow) => flow,
@@ -314,10 +319,10 @@ fn store_any<'a>(cx: &mut Cx<'a>, i: &'a Inst, mask: u32) -> Flow {
     }
 }
 
-/// Gathers the elements of a store into rows.
-fn collect(cx: &Cx<'_>, plan: &Plan, rows: &mut [[u32; 32]]) -> u32 {
-    let mut defined = u32::MAX;
+/// Gathers the elements of a store into rows; gives the lanes all of whose elements hold a value.
+fn collect(cx: &mut Cx<'_>, plan: &Plan, rows: &mut [[u32; 32]]) -> u32 {
     let checks = cx.checks_definedness();
+    let defined = if checks { collect_definedness(cx, plan) } else { u32::MAX };
     for (k, &(slot, _)) in plan.parts.iter().enumerate() {
         let at = k * plan.element as usize;
         if plan.element >= 8 {
@@ -327,10 +332,8 @@ fn collect(cx: &Cx<'_>, plan: &Plan, rows: &mut [[u32; 32]]) -> u32 {
                 rows[row] = value.map(|v| v as u32);
                 rows[row + 1] = value.map(|v| (v >> 32) as u32);
             }
-            defined &= if checks { cx.defined(Class::Long, slot) } else { u32::MAX };
             continue;
         }
-        defined &= if checks { cx.defined(Class::Word, slot) } else { u32::MAX };
         let value = cx.word(slot);
         let (row, shift) = (&mut rows[at / 4], (at % 4) as u32 * 8);
         let low = u32::MAX >> (32 - 8 * plan.element);
@@ -339,6 +342,28 @@ fn collect(cx: &Cx<'_>, plan: &Plan, rows: &mut [[u32; 32]]) -> u32 {
         }
     }
     defined
+}
+
+/// Lanes all of whose elements hold a value; which bytes do is kept for the others.
+fn collect_definedness(cx: &mut Cx<'_>, plan: &Plan) -> u32 {
+    let halves = (plan.element as usize / 8).max(1);
+    let class = if plan.element >= 8 { Class::Long } else { Class::Word };
+    let of_part =
+        |cx: &Cx<'_>, slot: Slot| (0..halves).fold(u32::MAX, |m, h| m & cx.defined(class, slot + h as u32));
+    let whole = plan.parts.iter().fold(u32::MAX, |m, (slot, _)| m & of_part(cx, *slot));
+    if whole != u32::MAX {
+        cx.warp.byte_definedness = [0; 32];
+        let size = plan.element.min(8);
+        for (k, &(slot, _)) in plan.parts.iter().enumerate() {
+            for half in 0..halves {
+                let known = cx.defined(class, slot + half as u32);
+                let first = k as u32 * plan.element + half as u32 * 8;
+                let bits = (u32::MAX >> (32 - size)) << first;
+                lanes(known).for_each(|lane| cx.warp.byte_definedness[lane] |= bits);
+            }
+        }
+    }
+    whole
 }
 
 // Hints: no effect, but an address outside every buffer is worth a word.

@@ -27,6 +27,7 @@ impl Cx<'_> {
             }
             if !self.local_defined(lane, address, request.bytes) {
                 defined &= !(1 << lane);
+                self.warp.byte_definedness[lane] = self.warp.local_defined[lane].bits(address, request.bytes);
             }
         }
         Ok(defined)
@@ -51,7 +52,11 @@ impl Cx<'_> {
                     (0..n as usize / 4).for_each(|k| words.set_word(address as usize / 4 + k, rows[k][lane]))
                 }
             }
-            self.set_local_defined(lane, address, request.bytes, defined >> lane & 1 == 1);
+            self.set_local_defined(lane, address, request.bytes, true);
+            if self.run.checks.definedness && defined >> lane & 1 == 0 {
+                let bits = self.warp.byte_definedness[lane];
+                self.warp.local_defined[lane].set_bits(address, request.bytes, bits);
+            }
         }
         Ok(())
     }

@@ -205,6 +205,16 @@ impl<'a> Cx<'a> {
         self.fault(i, Fault { kind, message, lane, address, buffer: None })
     }
 
+    /// After a load of which the lanes `whole` are defined altogether: those of which `size` bytes from byte `first` on
+    /// are.
+    pub fn element_definedness(&self, whole: u32, first: u32, size: u32) -> u32 {
+        if whole == u32::MAX {
+            return whole;
+        }
+        let bits = (u32::MAX >> (32 - size.clamp(1, 32))) << first;
+        lanes(!whole).filter(|l| self.warp.byte_definedness[*l] & bits == bits).fold(whole, |m, l| m | 1 << l)
+    }
+
     /// After a load: sets which lanes of a destination hold a value.
     pub fn loaded(&mut self, class: Class, slot: Slot, defined: u32, mask: u32) {
         if self.run.checks.definedness {

@@ -30,8 +30,10 @@ impl Cx<'_> {
         if self.run.checks.definedness {
             for lane in lanes(mask) {
                 let (rank, offset) = split_shared(addresses[lane]);
-                if !self.cluster.ctas[rank].shared_defined.all(offset, request.bytes) {
+                let shadow = &self.cluster.ctas[rank].shared_defined;
+                if !shadow.all(offset, request.bytes) {
                     defined &= !(1 << lane);
+                    self.warp.byte_definedness[lane] = shadow.bits(offset, request.bytes);
                 }
             }
         }
@@ -74,7 +76,7 @@ impl Cx<'_> {
                 if defined >> lane & 1 == 1 {
                     shadow.define(offset, request.bytes);
                 } else {
-                    shadow.undefine_range(offset, request.bytes.into());
+                    shadow.set_bits(offset, request.bytes, self.warp.byte_definedness[lane]);
                 }
             }
         }

@@ -99,6 +99,55 @@ fn what_nobody_wrote_is_reported_where_it_matters() {
 }
 
 #[test]
+fn each_element_of_a_vector_is_defined_by_itself() {
+    // A row of four words whose last one nobody wrote, as padding: lane by lane 16 bytes, from memory of each kind.
+    let shared = ".shared .align 16 .b8 tile[512];";
+    let local = ".local .align 16 .b8 depot[16];";
+    let in_shared = "mov.u32 %r2, tile; shl.b32 %r3, %r1, 4; add.u32 %r2, %r2, %r3;";
+    let in_local = "mov.u64 %rd5, depot; cvt.u32.u64 %r2, %rd5;";
+    for (space, declared, address) in [("shared", shared, in_shared), ("local", local, in_local)] {
+        let declared = if space == "shared" { declared } else { "" };
+        let inside = if space == "local" { local } else { "" };
+        let with = |store: &str, used: &str| {
+            let body = format!(
+                "{inside} {address} {store}
+                 ld.{space}.v4.u32 {{%r4, %r5, %r6, %r7}}, [%r2]; st.global.u32 [%rd3], {used};"
+            );
+            run(0, &kernel("sm_80", declared, &body), &LaunchConfig::new("k", 1, 32), &[0; 32]).1
+        };
+        let words =
+            format!("st.{space}.u32 [%r2], %r1; st.{space}.u32 [%r2+4], %r1; st.{space}.u32 [%r2+8], %r1;");
+        // %r40 never had a value: a vector that holds it is stored, and only its own word is without one.
+        let vector = format!("st.{space}.v4.u32 [%r2], {{%r1, %r1, %r1, %r40}};");
+        for store in [words.as_str(), vector.as_str()] {
+            for used in ["%r4", "%r5", "%r6"] {
+                let report = with(store, used);
+                assert!(report.clean(), "{space} {used}: {:?}", report.findings);
+            }
+            let report = with(store, "%r7");
+            assert!(report.of(FindingKind::Uninitialised).next().is_some(), "{space}: {:?}", report.findings);
+        }
+    }
+}
+
+#[test]
+fn each_element_of_a_vector_of_scratch_memory_is_defined_by_itself() {
+    let with = |used: &str| {
+        let mut emu = emulator(0);
+        let body = format!(
+            "shl.b32 %r2, %r1, 4; cvt.u64.u32 %rd5, %r2; add.u64 %rd6, %rd1, %rd5;
+             st.global.v2.u32 [%rd6], {{%r1, %r1}}; ld.global.v4.u32 {{%r4, %r5, %r6, %r7}}, [%rd6];
+             st.global.u32 [%rd6+8], {used};"
+        );
+        let id = emu.load(&kernel("sm_80", "", &body)).expect("loads");
+        let scratch = emu.alloc("scratch", 512).expect("room");
+        emu.launch(id, &LaunchConfig::new("k", 1, 32), &[Arg::Buffer(scratch)]).expect("allowed")
+    };
+    assert!(with("%r5").clean());
+    assert!(with("%r6").of(FindingKind::Uninitialised).next().is_some());
+}
+
+#[test]
 fn scratch_memory_that_a_kernel_writes_first_is_clean_and_stays_known() {
     let mut emu = emulator(0);
     let body = "st.global.u32 [%rd3], %r1;\nld.global.u32 %r2, [%rd3];\nst.global.u32 [%rd3], %r2;";
