@@ -109,9 +109,7 @@ fn make(pack: &Path, arch: &str) -> Result<()> {
     let fixtures = root().join("emu/tests/fixtures");
     copy(&fixtures, &folder("fixtures")?, &|p| ends(p, "json"))?;
     copy(&fixtures.join("ptx"), &folder("fixtures/ptx")?, &|p| ends(p, "ptx"))?;
-    let shared = root().join("../shared/golden");
-    let golden = [shared, root().join("tests/vectors")].into_iter().find(|f| f.join("jet").is_dir());
-    let golden = golden.context("there are no golden folders")?;
+    let golden = root().join("tests/vectors");
     for name in GOLDEN {
         tree(&golden.join(name), &folder("golden")?.join(name))?;
     }
