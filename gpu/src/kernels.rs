@@ -201,7 +201,7 @@ impl<'a> Rig<'a> {
                 (None, None) => Value::Null,
             },
             Arg::Stride(role) => Value::Int(self.operand(role)?.1.stride as i32),
-            Arg::Rows(role) => Value::Int(self.operand(role)?.1.rows as i32),
+            Arg::Rows(role) => Value::Int(self.case.rows_of(self.operand(role)?.1) as i32),
             Arg::Slot(role) => Value::Long(self.operand(role)?.1.slots.map_or(0, |(slot, _)| slot as i64)),
             Arg::Size(size) => Value::Int(self.case.size(*size) as i32),
             Arg::Table(table) => {

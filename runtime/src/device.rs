@@ -100,7 +100,8 @@ pub struct Segment<'a> {
 pub enum Grade {
     /// Results and times of the named hardware.
     Measured,
-    /// Results of the very kernels, by an interpreter; its times mean nothing.
+    /// Results of the very kernels, by an interpreter. It has no clock; what a [`Bench`] of it calls a time is modelled
+    /// from its counters.
     Emulated,
 }
 
@@ -219,6 +220,22 @@ pub struct ErrorStats {
 }
 
 impl ErrorStats {
+    /// The difference of `got` from `expected`; anything that is not a number makes it infinite.
+    pub fn of(got: &[f32], expected: &[f32], allowed: f64) -> Self {
+        if got.len() != expected.len() {
+            return Self { max_abs: f64::INFINITY, rel_rms: f64::INFINITY, allowed };
+        }
+        let (mut max_abs, mut square, mut reference) = (0.0f64, 0.0f64, 0.0f64);
+        for (g, e) in got.iter().zip(expected) {
+            let d = (f64::from(*g) - f64::from(*e)).abs();
+            let d = if d.is_nan() { f64::INFINITY } else { d };
+            max_abs = max_abs.max(d);
+            square += d * d;
+            reference += f64::from(*e) * f64::from(*e);
+        }
+        Self { max_abs, rel_rms: (square / reference.max(f64::MIN_POSITIVE)).sqrt(), allowed }
+    }
+
     /// Whether the output is as right as its arithmetic allows. Not-a-number is not.
     pub fn acceptable(&self) -> bool {
         self.rel_rms <= self.allowed
@@ -231,7 +248,8 @@ pub trait Bench {
     fn prepare(&mut self, values: &Values) -> Result<(), Error>;
     /// Poisons the output, runs once, and compares all of it with the reference.
     fn validate(&mut self) -> Result<ErrorStats, Error>;
-    /// Runs `times` times and gives the seconds of all of them.
+    /// Runs `times` times and gives the seconds of all of them; on a device without a clock what a model of the hardware
+    /// makes of its counters.
     fn time(&mut self, times: usize) -> f64;
     /// Bytes one run must move and FLOPs it must do at least.
     fn floor(&self) -> (u64, u64);

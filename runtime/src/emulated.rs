@@ -1,6 +1,8 @@
 //! `emulated:ARCH`: the PTX interpreter as a GPU. It runs the very kernels that ship, slowly, with every access
 //! checked: a stray access, a value that nobody wrote, a race or a misused barrier is an error of the run.
 
+mod model;
+
 use crate::Error;
 use crate::cpu::CpuDevice;
 use crate::device::{Device as _, Fingerprint, Grade};
@@ -93,6 +95,7 @@ impl Driver for Emulated {
             runs: cubins != "only",
             buffers: vec![],
             modules: vec![],
+            modelled: None,
         }))
     }
 }
@@ -107,6 +110,8 @@ struct Machine {
     runs: bool,
     buffers: Vec<BufferId>,
     modules: Vec<ModuleId>,
+    /// What the launches that were counted would take.
+    modelled: Option<f64>,
 }
 
 impl Machine {
@@ -225,10 +230,23 @@ impl Backend for Machine {
         };
         let module = self.modules[spec.module.0];
         let report = self.emulator.launch(module, &config, &args).map_err(|e| self.fault(e))?;
+        if let Some(counters) = &report.counters {
+            let ctas = spec.grid.iter().map(|n| u64::from(*n)).product();
+            let shape = model::Shape { ctas, threads: spec.block, smem: spec.smem };
+            *self.modelled.get_or_insert(0.0) += model::seconds(self.arch, shape, counters);
+        }
         if report.clean() {
             return Ok(());
         }
         let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
         Err(self.fault(format!("`{}`: {}", spec.entry, findings.join("\n"))))
+    }
+
+    fn count(&mut self, on: bool) {
+        self.emulator.options_mut().counters = on;
+    }
+
+    fn modelled(&mut self) -> Option<f64> {
+        self.modelled.take()
     }
 }

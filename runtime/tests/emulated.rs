@@ -5,6 +5,7 @@ use jet_codegen::launch::{Numbers, plan};
 use jet_codegen::nvrtc::Nvrtc;
 use jet_codegen::op::Op;
 use jet_codegen::program::Program;
+use jet_codegen::schedule::Problem;
 use jet_codegen::{LOGITS, LowerOptions, lower};
 use jet_dsl::block::{Act, Block, Mamba2, Mlp};
 use jet_dsl::{Binding, ModelSpec, Naming};
@@ -183,4 +184,73 @@ fn the_problems_of_a_program_are_those_that_loading_asks_for() {
 fn an_unknown_architecture_is_told_with_those_there_are() {
     let why = open("emulated:sm_75", 0).err().expect("sm_75 is no architecture of ours").to_string();
     assert!(why.contains("sm_75") && why.contains("sm_80"), "{why}");
+}
+
+/// A problem of each family, small, with sizes that are no multiples of a tile.
+const ALONE: &[&str] = &[
+    "norm[align=8 group=48 shared=0 tokens=5 width=48] bf16 x=f32",
+    "norm[align=8 gate_first=1 group=24 shared=0 tokens=5 width=48] bf16",
+    "norm[align=8 gate_last=1 group=16 shared=1 tokens=3 width=48] bf16",
+    "norm[align=8 group=16 shared=1 tokens=3 width=48] bf16",
+    "elementwise[align=8 embed=1 tokens=4 width=40] bf16 out=f32",
+    "elementwise[align=4 head=24 rope=1 tokens=5 width=36] bf16",
+    "elementwise[align=8 swiglu=1 tokens=5 width=40] bf16",
+    "elementwise[align=8 gather=1 tokens=3 width=40] bf16 x=f32",
+    "elementwise[align=8 gates=1 tokens=3 width=6] bf16 a=f32 b=f32",
+    "gemm[accumulate=1 align=8 bias=0 k=72 n=40 out_align=8 tokens=19] bf16 out=f32",
+    "gemm[accumulate=0 align=4 bias=1 k=60 n=36 out_align=4 tokens=19] f32",
+    "route[experts=8 n_group=2 normalise=1 tokens=7 top_k=3 topk_group=1] f32",
+    "experts[accumulate=0 align=8 experts=5 hidden=24 out_align=8 relu2=1 tokens=9 top_k=2 width=32] bf16 gates=f32 ids=f32",
+    "kv_append[align=8 d_head=24 kv_heads=2 tokens=6] bf16",
+    "attention[align=8 d_head=24 heads=6 kv_heads=2 tokens=21 window=8] bf16",
+    "attention_decode[align=8 d_head=24 heads=6 kv_heads=2 tokens=3 window=0] bf16",
+    "conv[align=8 bias=1 channels=48 silu=1 taps=4 tokens=11] bf16",
+    "dynamic_conv[align=8 channels=40 hidden=24 step=0 taps=4 tokens=9] bf16",
+    "ssd[align=8 d_head=16 d_state=24 groups=1 heads=2 step=1 tokens=3] bf16",
+    "ssd[align=8 d_head=16 d_state=24 groups=1 heads=2 step=0 tokens=37] f32",
+    "gated_delta[align=8 d_key=24 d_value=32 heads=2 out_align=8 step=0 tokens=35] bf16 beta=f32 g=f32 state=f32",
+];
+
+#[test]
+fn each_kernel_alone_gives_the_cpus_answer_under_its_default_and_some_other_schedule() {
+    if let Err(e) = Nvrtc::get() {
+        return println!(
+            "skipped: each_kernel_alone_gives_the_cpus_answer_under_its_default_and_some_other_schedule: {e}"
+        );
+    }
+    let device = open("emulated:sm_80", 1).expect("an emulated device");
+    for text in ALONE {
+        let problem: Problem = text.parse().expect("it is a problem");
+        let family = device.family(&problem.family).expect("it is a family");
+        let mut bench = device.bench(&problem).unwrap_or_else(|e| panic!("{problem}: {e}"));
+        let candidates = family.candidates(&problem);
+        let last = candidates.last().expect("there is a default");
+        for values in [&candidates[0], last] {
+            bench.prepare(values).unwrap_or_else(|e| panic!("{problem} with {values}: {e}"));
+            let stats = bench.validate().unwrap_or_else(|e| panic!("{problem} with {values}: {e}"));
+            assert!(stats.acceptable() && stats.max_abs.is_finite(), "{problem} with {values}: {stats:?}");
+            let seconds = bench.time(2);
+            assert!(seconds > 4e-6 && seconds < 1.0, "{problem} with {values}: {seconds} s");
+        }
+        let (bytes, _) = bench.floor();
+        assert!(bytes > 0, "{problem}");
+    }
+}
+
+#[test]
+fn a_problem_that_no_program_gives_is_refused_with_the_reason() {
+    if let Err(e) = Nvrtc::get() {
+        return println!("skipped: a_problem_that_no_program_gives_is_refused_with_the_reason: {e}");
+    }
+    let device = open("emulated:sm_80", 1).expect("an emulated device");
+    for (text, why) in [
+        ("gemm[accumulate=0 align=8 bias=0 k=72 out_align=8 tokens=1] bf16", "no size `n`"),
+        ("norm[align=8 group=48 odd=1 shared=0 tokens=5 width=48] bf16", "`odd` is unknown"),
+        ("argmax[width=48 tokens=5] f32", "no program has such a kernel"),
+        ("conv[align=8 bias=1 channels=48 silu=1 taps=4 tokens=11] f16", "no program computes in f16"),
+    ] {
+        let problem: Problem = text.parse().expect("it is a problem");
+        let e = device.bench(&problem).err().unwrap_or_else(|| panic!("{text} was taken")).to_string();
+        assert!(e.contains(why), "{text}: {e}");
+    }
 }

@@ -142,6 +142,12 @@ impl Weight {
 /// Lowers `program` for a GPU.
 pub fn plan(program: &Program, numbers: Numbers) -> Plan {
     let (program, elems) = typing::typed(program, numbers);
+    plan_as(program, elems, numbers)
+}
+
+/// Lowers `program` with its buffers stored as `elems` say, one for each: it must hold that every op finds a format that
+/// it takes, as [`typing::typed`] sees to.
+pub fn plan_as(program: Program, elems: Vec<Elem>, numbers: Numbers) -> Plan {
     let mut steps = Vec::new();
     let cx = Cx { program: &program, elems: &elems, numbers };
     for (i, step) in program.steps.iter().enumerate() {

@@ -171,6 +171,12 @@ impl Case {
     pub fn operand(&self, role: &str) -> &Operand {
         self.operands.iter().find(|o| o.role == role).unwrap_or_else(|| panic!("no operand `{role}`"))
     }
+
+    /// What a kernel is told of an operand's rows: of a KV cache the places of the ring, which each of its heads has.
+    pub fn rows_of(&self, o: &Operand) -> usize {
+        let heads = if o.role.ends_with("_cache") { self.problem.dim("kv_heads").max(1) } else { 1 };
+        o.rows / heads
+    }
 }
 
 /// `x` rounded to nearest even.

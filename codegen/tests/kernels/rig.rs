@@ -214,12 +214,7 @@ impl<'a> Device<'a> {
                 (None, None) => exec::Arg::Null,
             },
             Arg::Stride(role) => exec::Arg::I32(self.operand(role)?.1.stride as i32),
-            // Of a KV cache the places of the ring, which each of its heads has.
-            Arg::Rows(role) if role.ends_with("_cache") => {
-                let heads = self.case.problem.dim("kv_heads").max(1);
-                exec::Arg::I32((self.operand(role)?.1.rows / heads) as i32)
-            }
-            Arg::Rows(role) => exec::Arg::I32(self.operand(role)?.1.rows as i32),
+            Arg::Rows(role) => exec::Arg::I32(self.case.rows_of(self.operand(role)?.1) as i32),
             Arg::Slot(role) => exec::Arg::I64(self.operand(role)?.1.slots.map_or(0, |(slot, _)| slot as i64)),
             Arg::Size(size) => exec::Arg::I32(self.case.size(*size) as i32),
             Arg::Table(table) => {

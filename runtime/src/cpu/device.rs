@@ -36,6 +36,16 @@ impl CpuDevice {
     pub fn with_isa(threads: usize, isa: Isa) -> Self {
         Self { pool: Arc::new(Pool::new(threads)), features: Features::of(isa), machine: Machine::read() }
     }
+
+    /// Loads a program with all that its own executable can do.
+    pub(crate) fn load_own(
+        &self,
+        footprint: Footprint,
+        request: LoadRequest<'_>,
+    ) -> Result<CpuExecutable, Error> {
+        let (pool, packed) = (Arc::clone(&self.pool), &mut PackedWeights::default());
+        CpuExecutable::load(pool, self.features, footprint, request, packed)
+    }
 }
 
 /// The format of KV caches at a precision.
@@ -133,13 +143,7 @@ impl Device for CpuDevice {
             let what = format!("`{}` on the CPU", request.program.name);
             return Err(Error::OutOfMemory { what, needed: footprint.total(), available });
         }
-        Ok(Box::new(CpuExecutable::load(
-            Arc::clone(&self.pool),
-            self.features,
-            footprint,
-            request,
-            &mut PackedWeights::default(),
-        )?))
+        Ok(Box::new(self.load_own(footprint, request)?))
     }
 
     fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error> {

@@ -110,6 +110,13 @@ pub trait Backend: Send {
     fn seconds(&mut self, _from: Mark, _to: Mark) -> Result<f64, Error> {
         Ok(f64::NAN)
     }
+    /// Counts what launches do from now on, or no longer, on a device that can.
+    fn count(&mut self, _on: bool) {}
+    /// Seconds that the launches counted since the last call would take, by a model of the hardware; nothing on a device
+    /// that does not count. Graded as modelled.
+    fn modelled(&mut self) -> Option<f64> {
+        None
+    }
     /// Gives the device some other work, so that the host is ahead of it and its caches hold nothing of ours: what comes
     /// then is timed without the host's pauses.
     fn get_ahead(&mut self) -> Result<(), Error> {

@@ -4,8 +4,9 @@ use super::backend::{Backend, Memory, Module, Place};
 use super::fault;
 use super::place::{Storage, largest};
 use crate::Error;
-use crate::device::{LoadRequest, token_buckets};
-use crate::select::Selection;
+use crate::device::{Limits, token_buckets};
+use crate::select::{ScheduleSource, Selection};
+use crate::weights::WeightSource;
 use half::{bf16, f16};
 use jet_codegen::kernel::{ArchFamily, Elem, Source, families, find};
 use jet_codegen::launch::{Call, Operand, Plan, Weight, When, row_stride};
@@ -75,8 +76,22 @@ impl LoadedCall {
 pub(super) struct Loaded {
     /// The choices of each step.
     pub(super) steps: Vec<Vec<LoadedCall>>,
-    pub(super) scratch: BTreeMap<String, Memory>,
+    scratch: BTreeMap<String, Scratch>,
     pub(super) selection: Selection,
+}
+
+/// Memory that kernels of one name share.
+struct Scratch {
+    bytes: u64,
+    /// Nothing until it is allocated.
+    memory: Option<Memory>,
+}
+
+impl Loaded {
+    /// The scratch called `name`.
+    pub(super) fn scratch(&self, name: &str) -> Option<Memory> {
+        self.scratch.get(name).and_then(|s| s.memory)
+    }
 }
 
 /// A source that a call wants: call, bucket, index of the source.
@@ -91,18 +106,52 @@ struct Wanted {
 pub(super) struct Builder<'a> {
     pub(super) device: &'a str,
     pub(super) backend: &'a mut dyn Backend,
-    pub(super) request: &'a LoadRequest<'a>,
+    pub(super) schedules: &'a dyn ScheduleSource,
+    pub(super) limits: Limits,
     pub(super) plan: &'a Plan,
     pub(super) storage: &'a Storage,
     pub(super) store: Option<&'a CubinStore>,
 }
 
+/// What schedules were found, which sources they give, and who wants them.
+struct Chosen {
+    selection: Selection,
+    /// Each source with the rows it counts by.
+    sources: Vec<(Source, Rows)>,
+    wanted: Vec<Wanted>,
+}
+
 impl Builder<'_> {
-    pub(super) fn load(mut self) -> Result<Loaded, Error> {
-        let mut selection = Selection::default();
-        let (sources, wanted) = self.sources(&mut selection)?;
-        let scratch = self.scratch(&sources)?;
-        let ready = self.compile(sources.into_iter().map(|(s, _)| s).collect())?;
+    pub(super) fn load(mut self, weights: &dyn WeightSource) -> Result<Loaded, Error> {
+        // First, for what may be refused is refused before anything is uploaded.
+        let chosen = self.choose()?;
+        let steps = self.bind_all(weights)?;
+        let mut loaded = Loaded { steps, scratch: BTreeMap::new(), selection: Selection::default() };
+        self.equip(&mut loaded, chosen)?;
+        Ok(loaded)
+    }
+
+    /// Gives a loaded program other schedules; operands stay where they are.
+    pub(super) fn reschedule(mut self, loaded: &mut Loaded) -> Result<(), Error> {
+        let chosen = self.choose()?;
+        self.equip(loaded, chosen)
+    }
+
+    /// Compiles what was chosen and gives it to the calls.
+    fn equip(&mut self, loaded: &mut Loaded, chosen: Chosen) -> Result<(), Error> {
+        self.scratch(&chosen.sources, &mut loaded.scratch)?;
+        let ready = self.compile(chosen.sources.into_iter().map(|(s, _)| s).collect())?;
+        loaded.steps.iter_mut().flatten().for_each(|call| call.buckets.clear());
+        for w in chosen.wanted {
+            let (most, ready, values) = (w.most, Arc::clone(&ready[w.source]), w.values);
+            loaded.steps[w.step][w.choice].buckets.push(Bucket { most, ready, values });
+        }
+        loaded.selection = chosen.selection;
+        Ok(())
+    }
+
+    /// The calls of all steps with their operands, without sources.
+    fn bind_all(&mut self, source: &dyn WeightSource) -> Result<Vec<Vec<LoadedCall>>, Error> {
         let (mut weights, mut constants) = (HashMap::new(), HashMap::new());
         let mut steps: Vec<Vec<LoadedCall>> = Vec::new();
         for step in &self.plan.steps {
@@ -111,7 +160,7 @@ impl Builder<'_> {
                 let call = &choice.call;
                 let mut operands = Vec::new();
                 for (role, operand) in &call.operands {
-                    operands.push((*role, self.bind(operand, &mut weights, &mut constants)?));
+                    operands.push((*role, self.bind(operand, source, &mut weights, &mut constants)?));
                 }
                 let (when, rows, scalars) = (choice.when, call.rows, call.scalars.clone());
                 let problem = call.problem.clone();
@@ -119,17 +168,13 @@ impl Builder<'_> {
             }
             steps.push(calls);
         }
-        for w in wanted {
-            let (most, ready, values) = (w.most, Arc::clone(&ready[w.source]), w.values);
-            steps[w.step][w.choice].buckets.push(Bucket { most, ready, values });
-        }
-        Ok(Loaded { steps, scratch, selection })
+        Ok(steps)
     }
 
     /// Every distinct source with the rows it counts by, and which calls want it.
-    #[allow(clippy::type_complexity, reason = "a list of sources and a list of who wants them")]
-    fn sources(&self, selection: &mut Selection) -> Result<(Vec<(Source, Rows)>, Vec<Wanted>), Error> {
+    fn choose(&self) -> Result<Chosen, Error> {
         let arch = self.backend.arch();
+        let mut selection = Selection::default();
         let mut sources: Vec<(Source, Rows)> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut wanted = Vec::new();
@@ -151,7 +196,7 @@ impl Builder<'_> {
                     let problem = call.problem(most);
                     // Asked first, for its reason: a family's default may be refused.
                     kernel.default_for(&problem, arch).map_err(|why| refused(why.0))?;
-                    let values = selection.choose(*family, &problem, self.request.schedules)?;
+                    let values = selection.choose(*family, &problem, self.schedules)?;
                     let source = ArchFamily { kernel, arch }
                         .kernel
                         .emit(&problem, &values, arch)
@@ -164,12 +209,12 @@ impl Builder<'_> {
                 }
             }
         }
-        Ok((sources, wanted))
+        Ok(Chosen { selection, sources, wanted })
     }
 
     /// Row counts that a call gets schedules for.
     fn buckets(&self, call: &Call, when: When) -> Vec<usize> {
-        let limits = self.request.limits;
+        let limits = self.limits;
         let most = match call.rows {
             Rows::Tokens => limits.max_tokens,
             Rows::Outputs => limits.max_outputs,
@@ -182,21 +227,25 @@ impl Builder<'_> {
         token_buckets(most.max(1))
     }
 
-    /// One allocation per name, as large as the hungriest source wants it.
-    fn scratch(&mut self, sources: &[(Source, Rows)]) -> Result<BTreeMap<String, Memory>, Error> {
-        let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+    /// One allocation per name, as large as the hungriest source wants it; what is there and large enough stays.
+    fn scratch(
+        &mut self,
+        sources: &[(Source, Rows)],
+        known: &mut BTreeMap<String, Scratch>,
+    ) -> Result<(), Error> {
         for (source, rows) in sources {
             for s in &source.scratch {
-                let bytes = s.bytes.value(|size| largest(self.request.limits, *rows, size));
-                let most = sizes.entry(s.role.clone()).or_default();
-                *most = bytes.max(*most);
+                let bytes = s.bytes.value(|size| largest(self.limits, *rows, size)).max(1);
+                let wanted = known.entry(s.role.clone()).or_insert(Scratch { bytes, memory: None });
+                if wanted.bytes < bytes {
+                    *wanted = Scratch { bytes, memory: None };
+                }
             }
         }
-        let alloc = |(name, bytes): (String, u64)| {
-            let memory = self.backend.alloc(&name, bytes.max(1))?;
-            Ok((name, memory))
-        };
-        sizes.into_iter().map(alloc).collect()
+        for (name, scratch) in known.iter_mut().filter(|(_, s)| s.memory.is_none()) {
+            scratch.memory = Some(self.backend.alloc(name, scratch.bytes)?);
+        }
+        Ok(())
     }
 
     fn compile(&mut self, sources: Vec<Source>) -> Result<Vec<Arc<Ready>>, Error> {
@@ -220,6 +269,7 @@ impl Builder<'_> {
     fn bind(
         &mut self,
         operand: &Operand,
+        source: &dyn WeightSource,
         weights: &mut HashMap<Weight, Place>,
         constants: &mut HashMap<Arc<[u8]>, Place>,
     ) -> Result<Bound, Error> {
@@ -229,7 +279,7 @@ impl Builder<'_> {
                 let place = match weights.get(w) {
                     Some(place) => *place,
                     None => {
-                        let bytes = self.weight(w)?;
+                        let bytes = weight_bytes(source, w)?;
                         let place = self.keep(&format!("weight {:?}", w.parts[0].0), &bytes)?;
                         weights.insert(w.clone(), place);
                         place
@@ -274,28 +324,28 @@ impl Builder<'_> {
         self.backend.upload(place, bytes)?;
         Ok(place)
     }
+}
 
-    /// The bytes of a weight as kernels read it.
-    fn weight(&self, w: &Weight) -> Result<Vec<u8>, Error> {
-        let mut out = vec![0; w.bytes()];
-        let mut row = 0;
-        for (id, rows) in &w.parts {
-            if let Some(id) = id {
-                let weight = self.request.weights.weight(*id)?;
-                let values = weight.to_f32().map_err(|reason| Error::Weight { id: *id, reason })?;
-                if values.len() != rows * w.cols {
-                    let reason = format!("has {} values, expected {rows} by {}", values.len(), w.cols);
-                    return Err(Error::Weight { id: *id, reason });
-                }
-                let pitch = w.stride * w.elem.bytes();
-                for (r, values) in values.chunks(w.cols.max(1)).enumerate() {
-                    encode(w.elem, values, &mut out[(row + r) * pitch..]);
-                }
+/// The bytes of a weight as kernels read it.
+fn weight_bytes(source: &dyn WeightSource, w: &Weight) -> Result<Vec<u8>, Error> {
+    let mut out = vec![0; w.bytes()];
+    let mut row = 0;
+    for (id, rows) in &w.parts {
+        if let Some(id) = id {
+            let weight = source.weight(*id)?;
+            let values = weight.to_f32().map_err(|reason| Error::Weight { id: *id, reason })?;
+            if values.len() != rows * w.cols {
+                let reason = format!("has {} values, expected {rows} by {}", values.len(), w.cols);
+                return Err(Error::Weight { id: *id, reason });
             }
-            row += rows;
+            let pitch = w.stride * w.elem.bytes();
+            for (r, values) in values.chunks(w.cols.max(1)).enumerate() {
+                encode(w.elem, values, &mut out[(row + r) * pitch..]);
+            }
         }
-        Ok(out)
+        row += rows;
     }
+    Ok(out)
 }
 
 /// Rounds `values` to `elem`, one after the other from the start of `out`.

@@ -121,7 +121,6 @@ impl<D: Driver> Device for GpuDevice<D> {
     }
 
     fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error> {
-        let reason = format!("{problem} cannot be timed alone on this device");
-        Err(Error::Unsupported { device: self.name(), op: "bench", reason })
+        super::bench::open(&self.name(), self.driver.open()?, self.store.as_ref(), problem)
     }
 }

@@ -1,10 +1,12 @@
 //! A loaded program on a GPU: tables uploaded, steps launched, outputs fetched.
 
+mod alone;
+
 use super::backend::{Backend, LaunchSpec, Place, Value};
 use super::build::{Builder, Loaded, LoadedCall, decode, encode};
 use super::fault;
 use super::place::Storage;
-use super::state::{held, transposed, unrolled};
+use super::state::{held, rolled, transposed, unrolled};
 use crate::Error;
 use crate::batch::{Layout, Standing};
 use crate::device::{Executable, Footprint, KernelTime, Limits, LoadRequest, Segment, SlotId};
@@ -88,12 +90,13 @@ impl GpuExecutable {
         let builder = Builder {
             device: &device,
             backend: &mut *backend,
-            request: &request,
+            schedules: request.schedules,
+            limits: request.limits,
             plan: &plan,
             storage: &storage,
             store,
         };
-        let loaded = builder.load()?;
+        let loaded = builder.load(request.weights)?;
         Ok(Self {
             fetched: vec![Vec::new(); request.program.buffers.len()],
             layout: Layout::with_capacity(request.limits),
@@ -196,8 +199,8 @@ impl GpuExecutable {
         let ready = &call.bucket(rows).ready;
         for s in ready.source.scratch.iter().filter(|s| s.zeroed) {
             let bytes = s.bytes.value(|size| sizes.get(call.rows, size) as u64);
-            let place = Place { memory: self.loaded.scratch[&s.role], offset: 0 };
-            self.backend.zero(place, bytes)?;
+            let memory = self.loaded.scratch(&s.role).expect("scratch is allocated with its source");
+            self.backend.zero(Place { memory, offset: 0 }, bytes)?;
         }
         for entry in &ready.source.entries {
             let grid =
@@ -227,9 +230,9 @@ impl GpuExecutable {
             |what: &str| fault(&self.device, format!("`{}` wants {what}, which nothing binds", entry.name));
         let operand = |role: &String| call.operand(role).ok_or_else(|| unbound(role));
         Ok(match arg {
-            Arg::Pointer(role) => match (self.loaded.scratch.get(role), call.operand(role)) {
+            Arg::Pointer(role) => match (self.loaded.scratch(role), call.operand(role)) {
                 (_, Some(bound)) => Value::Address(bound.place),
-                (Some(memory), None) => Value::Address(Place { memory: *memory, offset: 0 }),
+                (Some(memory), None) => Value::Address(Place { memory, offset: 0 }),
                 (None, None) => Value::Null,
             },
             Arg::Stride(role) => Value::Int(operand(role)?.stride as i32),
@@ -416,11 +419,27 @@ impl Executable for GpuExecutable {
         let s = &self.plan.program.states[state.0 as usize];
         let layout = self.storage.states[state.0 as usize].0;
         let own = match s.shape {
-            StateShape::Kv { .. } => {
-                return Err(Error::Data(format!(
-                    "state `{}`: a KV cache is filled by running its tokens",
-                    s.name
-                )));
+            StateShape::Kv { kv_heads, d_head, .. } => {
+                let len = self.slots.get(slot.0).map_or(0, |s| s.standing.len);
+                let (tokens, row) = (held(s.shape, len), kv_heads * d_head);
+                if values.len() != 2 * tokens * row {
+                    return Err(Error::Data(format!(
+                        "state `{}`: {} values were given, {tokens} tokens with keys and values of {row} have {}",
+                        s.name,
+                        values.len(),
+                        2 * tokens * row
+                    )));
+                }
+                let elem = if layout.bytes == 2 { self.plan.numbers.elem() } else { Elem::F32 };
+                for (part, values) in values.chunks((tokens * row).max(1)).enumerate() {
+                    for (at, token) in rolled(values, [kv_heads, layout.rows, d_head], len) {
+                        let mut bytes = vec![0; token.len() * layout.bytes];
+                        encode(elem, token, &mut bytes);
+                        let place = self.slot_place(slot, state, part).after(at * layout.bytes);
+                        self.backend.upload(place, &bytes)?;
+                    }
+                }
+                return Ok(());
             }
             StateShape::Conv { .. } | StateShape::Recurrent { .. } if values.len() != layout.slot => {
                 let (found, want) = (values.len(), layout.slot);

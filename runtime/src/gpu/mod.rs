@@ -2,6 +2,7 @@
 //! batches. A backend has memory, modules and launches; it knows neither programs nor kernels.
 
 mod backend;
+mod bench;
 mod build;
 mod device;
 mod exec;

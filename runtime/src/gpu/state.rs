@@ -21,6 +21,19 @@ pub(super) fn unrolled(values: &[f32], shape: [usize; 3], len: usize, tokens: us
     out
 }
 
+/// Where the heads of the last tokens of `len` lie in a slot, the inverse of [`unrolled`]: first element and values.
+pub(super) fn rolled(
+    values: &[f32],
+    [kv_heads, ring, d]: [usize; 3],
+    len: usize,
+) -> impl Iterator<Item = (usize, &[f32])> {
+    let first = len - values.len() / (kv_heads * d).max(1);
+    values.chunks(d.max(1)).enumerate().map(move |(i, head)| {
+        let (t, h) = (first + i / kv_heads, i % kv_heads);
+        ((h * ring + t % ring) * d, head)
+    })
+}
+
 /// Tokens that a KV cache still holds of `len`.
 pub(super) fn held(shape: StateShape, len: usize) -> usize {
     match shape {
@@ -46,6 +59,10 @@ mod tests {
         // Two heads, a ring of three, one value a head: token t of head h is 10 h + t, five tokens have come.
         let ring = |h: f32| [10.0 * h + 3.0, 10.0 * h + 4.0, 10.0 * h + 2.0];
         let slot: Vec<f32> = [ring(0.0), ring(1.0)].concat();
-        assert_eq!(unrolled(&slot, [2, 3, 1], 5, 3), [2.0, 12.0, 3.0, 13.0, 4.0, 14.0]);
+        let line = [2.0, 12.0, 3.0, 13.0, 4.0, 14.0];
+        assert_eq!(unrolled(&slot, [2, 3, 1], 5, 3), line);
+        let mut again = vec![0.0; 6];
+        rolled(&line, [2, 3, 1], 5).for_each(|(at, head)| again[at] = head[0]);
+        assert_eq!(again, slot, "and back");
     }
 }

@@ -171,7 +171,7 @@ impl Bench for KernelBench {
         }
         self.run()?;
         let Some((exe, _)) = &self.loaded else { return Err(not_prepared()) };
-        let stats = compare(exe.read(output), &self.case.reference, self.case.allowed);
+        let stats = ErrorStats::of(exe.read(output), &self.case.reference, self.case.allowed);
         self.rewind()?;
         Ok(stats)
     }
@@ -197,22 +197,6 @@ impl Bench for KernelBench {
     fn floor(&self) -> (u64, u64) {
         self.case.floor
     }
-}
-
-/// The difference of `got` from `expected`; anything that is not a number makes it infinite.
-fn compare(got: &[f32], expected: &[f32], allowed: f64) -> ErrorStats {
-    if got.len() != expected.len() {
-        return ErrorStats { max_abs: f64::INFINITY, rel_rms: f64::INFINITY, allowed };
-    }
-    let (mut max_abs, mut square, mut reference) = (0.0f64, 0.0f64, 0.0f64);
-    for (g, e) in got.iter().zip(expected) {
-        let d = (f64::from(*g) - f64::from(*e)).abs();
-        let d = if d.is_nan() { f64::INFINITY } else { d };
-        max_abs = max_abs.max(d);
-        square += d * d;
-        reference += f64::from(*e) * f64::from(*e);
-    }
-    ErrorStats { max_abs, rel_rms: (square / reference.max(f64::MIN_POSITIVE)).sqrt(), allowed }
 }
 
 /// Inputs are the same for every candidate and every machine.
@@ -308,8 +292,8 @@ mod tests {
 
     #[test]
     fn an_output_that_was_not_written_is_not_acceptable() {
-        assert!(!compare(&[1.0, f32::NAN], &[1.0, 2.0], 1.0).acceptable());
-        assert!(!compare(&[1.0], &[1.0, 2.0], 1.0).acceptable());
-        assert!(compare(&[1.0, 2.0], &[1.0, 2.0], 0.0).acceptable());
+        assert!(!ErrorStats::of(&[1.0, f32::NAN], &[1.0, 2.0], 1.0).acceptable());
+        assert!(!ErrorStats::of(&[1.0], &[1.0, 2.0], 1.0).acceptable());
+        assert!(ErrorStats::of(&[1.0, 2.0], &[1.0, 2.0], 0.0).acceptable());
     }
 }
