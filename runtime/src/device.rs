@@ -242,6 +242,27 @@ impl ErrorStats {
     }
 }
 
+/// What an emulated device counted in the launches of one run. Graded as emulated, but for `seconds`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Counted {
+    /// Launches.
+    pub launches: u64,
+    /// Instructions of warps.
+    pub warp_instructions: u64,
+    /// Multiplications and additions of tensor instructions.
+    pub tensor_flops: u64,
+    /// Bytes of the 32-byte sectors of global memory that requests and copies touched.
+    pub sector_bytes: u64,
+    /// Different bytes of global memory that were read, and that were written, launch by launch.
+    pub unique_bytes: u64,
+    /// Passes through the banks of shared memory.
+    pub wavefronts: u64,
+    /// Passes that would have done without bank conflicts.
+    pub ideal_wavefronts: u64,
+    /// Seconds on the hardware that stands for the architecture, by a roofline over these counts; modelled.
+    pub seconds: f64,
+}
+
 /// One problem set up alone, for validation and timing.
 pub trait Bench {
     /// Makes `values` the schedule of the next runs; untimed.
@@ -251,6 +272,10 @@ pub trait Bench {
     /// Runs `times` times and gives the seconds of all of them; on a device without a clock what a model of the hardware
     /// makes of its counters.
     fn time(&mut self, times: usize) -> f64;
+    /// What one run does, on a device that counts.
+    fn counted(&mut self) -> Result<Option<Counted>, Error> {
+        Ok(None)
+    }
     /// Bytes one run must move and FLOPs it must do at least.
     fn floor(&self) -> (u64, u64);
 }

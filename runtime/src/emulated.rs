@@ -5,7 +5,7 @@ mod model;
 
 use crate::Error;
 use crate::cpu::CpuDevice;
-use crate::device::{Device as _, Fingerprint, Grade};
+use crate::device::{Counted, Device as _, Fingerprint, Grade};
 use crate::gpu::{Backend, Driver, GpuDevice, LaunchSpec, Memory, Module, Place, Value, fault, store};
 use jet_codegen::arch::{self, Arch};
 use jet_codegen::kernel::Elem;
@@ -95,7 +95,7 @@ impl Driver for Emulated {
             runs: cubins != "only",
             buffers: vec![],
             modules: vec![],
-            modelled: None,
+            counted: None,
         }))
     }
 }
@@ -110,8 +110,8 @@ struct Machine {
     runs: bool,
     buffers: Vec<BufferId>,
     modules: Vec<ModuleId>,
-    /// What the launches that were counted would take.
-    modelled: Option<f64>,
+    /// What was counted since somebody asked.
+    counted: Option<Counted>,
 }
 
 impl Machine {
@@ -233,7 +233,7 @@ impl Backend for Machine {
         if let Some(counters) = &report.counters {
             let ctas = spec.grid.iter().map(|n| u64::from(*n)).product();
             let shape = model::Shape { ctas, threads: spec.block, smem: spec.smem };
-            *self.modelled.get_or_insert(0.0) += model::seconds(self.arch, shape, counters);
+            model::add(self.counted.get_or_insert_default(), self.arch, shape, counters);
         }
         if report.clean() {
             return Ok(());
@@ -246,7 +246,7 @@ impl Backend for Machine {
         self.emulator.options_mut().counters = on;
     }
 
-    fn modelled(&mut self) -> Option<f64> {
-        self.modelled.take()
+    fn counted(&mut self) -> Option<Counted> {
+        self.counted.take()
     }
 }

@@ -6,6 +6,7 @@
 mod bless;
 mod ci;
 mod count;
+mod counters;
 mod emu;
 mod fetch;
 mod gpu;
@@ -57,6 +58,8 @@ enum BenchCommand {
     Peers(peers::PeersArgs),
     /// The PTX emulator: instructions and FLOPs a second of one core, with the checks off and on.
     Emu(emu::EmuArgs),
+    /// jet's GPU kernels against Triton's and fla-core's, by what they do on the emulator.
+    Counters(counters::CountersArgs),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +86,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Gpu(args) => gpu::run_gpu(&args),
         Command::Bench(BenchCommand::Peers(args)) => peers::run(&args),
         Command::Bench(BenchCommand::Emu(args)) => emu::run(&args),
+        Command::Bench(BenchCommand::Counters(args)) => counters::run(&args),
     }
 }
 

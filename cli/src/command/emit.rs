@@ -3,7 +3,7 @@
 use crate::common::args::TARGET;
 use crate::common::exit::Usage;
 use crate::common::output;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use jet_codegen::arch::{self, Arch};
 use jet_codegen::kernel::{self, Kernel, Source};
@@ -12,6 +12,7 @@ use jet_codegen::nvrtc::{Nvrtc, Output};
 use jet_codegen::schedule::{Problem, Values};
 use jet_codegen::{LowerOptions, lower};
 use jet_models::target::Target;
+use serde_json::json;
 use std::process::ExitCode;
 
 /// Arithmetic of the kernels.
@@ -34,6 +35,8 @@ enum Show {
     Ptx,
     /// Registers, spills and shared memory as the assembler reports them, occupancy, floor, launch.
     Resources,
+    /// What the kernel does on the emulated device, run and judged against the CPU: instructions, bytes, bank conflicts.
+    Counters,
 }
 
 /// Print the CUDA source that a GPU would run for an op, with its schedule and how to get it again.
@@ -61,6 +64,9 @@ pub(crate) struct EmitArgs {
     /// What to print.
     #[arg(long, value_enum, default_value_t)]
     show: Show,
+    /// Print counters as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &EmitArgs) -> Result<ExitCode> {
@@ -88,6 +94,7 @@ pub(crate) fn run(args: &EmitArgs) -> Result<ExitCode> {
         Show::Source => source.text.clone(),
         Show::Ptx => Nvrtc::get()?.compile(&source.text, arch, Output::Ptx)?.ptx,
         Show::Resources => resources(kernel, problem, &values, arch, &source)?,
+        Show::Counters => counters(args, problem, &values, arch)?,
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -156,5 +163,54 @@ fn resources(
         );
     }
     compiled.notices().iter().for_each(|n| out += &format!("{}\n", n.text));
+    Ok(out)
+}
+
+/// Runs the problem alone on the emulated device.
+fn counters(args: &EmitArgs, problem: &Problem, values: &Values, arch: &Arch) -> Result<String> {
+    let device = jet_runtime::device::open(&format!("emulated:{arch}"), 1)?;
+    let mut bench = device.bench(problem)?;
+    bench.prepare(values)?;
+    let errors = bench.validate()?;
+    let (floor_bytes, floor_flops) = bench.floor();
+    let c = bench.counted()?.context("the emulated device counts")?;
+    if args.json {
+        let all = json!({"problem": problem.to_string(), "schedule": values.to_string(), "arch": arch.name,
+            "grade": "emulated", "counters": c, "floor_bytes": floor_bytes, "floor_flops": floor_flops,
+            "rel_rms": errors.rel_rms, "allowed": errors.allowed});
+        return Ok(format!("{all:#}\n"));
+    }
+    let ratio = |a: u64, b: u64| if b == 0 { "-".to_owned() } else { format!("{:.2}", a as f64 / b as f64) };
+    let rows = [
+        ("launches", c.launches.to_string(), String::new()),
+        ("warp instructions", c.warp_instructions.to_string(), String::new()),
+        (
+            "tensor FLOPs",
+            c.tensor_flops.to_string(),
+            format!("{} of the floor", ratio(c.tensor_flops, floor_flops)),
+        ),
+        (
+            "sector bytes",
+            c.sector_bytes.to_string(),
+            format!("{} of the floor", ratio(c.sector_bytes, floor_bytes)),
+        ),
+        (
+            "unique bytes",
+            c.unique_bytes.to_string(),
+            format!("{} of the floor", ratio(c.unique_bytes, floor_bytes)),
+        ),
+        (
+            "wavefronts",
+            c.wavefronts.to_string(),
+            format!("{} of ideal", ratio(c.wavefronts, c.ideal_wavefronts)),
+        ),
+        ("time, modelled", format!("{:.2} us", c.seconds * 1e6), format!("for {}", arch.peaks.device)),
+        ("error", format!("{:.1e}", errors.rel_rms), format!("{:.0e} is allowed", errors.allowed)),
+    ];
+    let mut out = format!("{problem}\n{values}\ngrade emulated, {arch}\n");
+    for (name, value, note) in rows {
+        out += format!("{name:<18} {value:>16}  {note}").trim_end();
+        out += "\n";
+    }
     Ok(out)
 }

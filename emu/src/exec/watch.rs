@@ -61,6 +61,8 @@ fn kind_of(class: shadow::Class, shared: bool) -> (FindingKind, Severity) {
     use shadow::Class as C;
     let race = if shared { FindingKind::SharedRace } else { FindingKind::GlobalRace };
     match class {
+        // Compilers let warps that hold copies of a value write them all to its place in shared memory.
+        C::SameValue if shared => (FindingKind::BenignRace, Severity::Note),
         C::SameValue => (FindingKind::BenignRace, Severity::Warning),
         C::Agreed => (FindingKind::BenignRace, Severity::Note),
         C::NonCoherent => (FindingKind::ReadOnlyPath, Severity::Error),

@@ -2,6 +2,7 @@
 //!
 //! It ranks schedules of one kernel where there is no GPU. Its figures are graded as modelled.
 
+use crate::device::Counted;
 use jet_codegen::arch::Arch;
 use jet_emu::count::Counters;
 
@@ -25,16 +26,30 @@ pub(super) struct Shape {
     pub(super) smem: u32,
 }
 
+/// Adds a launch to what was counted.
+pub(super) fn add(sum: &mut Counted, arch: &Arch, shape: Shape, c: &Counters) {
+    sum.launches += 1;
+    sum.warp_instructions += c.instructions.warp;
+    sum.tensor_flops += c.tensor.iter().map(|t| t.flops).sum::<u64>();
+    sum.sector_bytes += 32 * c.global.sectors;
+    sum.unique_bytes += unique(c);
+    sum.wavefronts += c.shared.wavefronts;
+    sum.ideal_wavefronts += c.shared.ideal_wavefronts;
+    sum.seconds += seconds(arch, shape, c);
+}
+
+fn unique(c: &Counters) -> u64 {
+    c.buffers.iter().map(|b| b.unique_read_bytes + b.unique_written_bytes).sum()
+}
+
 /// Seconds of a launch.
-pub(super) fn seconds(arch: &Arch, shape: Shape, c: &Counters) -> f64 {
+fn seconds(arch: &Arch, shape: Shape, c: &Counters) -> f64 {
     let peaks = &arch.peaks;
     let sms = f64::from(peaks.sms);
     // Two operations a lane and clock, 128 lanes an SM.
     let clock = peaks.f32 / (sms * 256.0);
-    let unique: u64 = c.buffers.iter().map(|b| b.unique_read_bytes + b.unique_written_bytes).sum();
-    let copied: u64 = c.copies.iter().map(|c| c.bytes).sum();
-    let through_l2 = (32 * c.global.sectors).max(copied) as f64;
-    let memory = (unique as f64 / peaks.bandwidth).max(through_l2 / (L2 * peaks.bandwidth));
+    let through_l2 = (32 * c.global.sectors) as f64;
+    let memory = (unique(c) as f64 / peaks.bandwidth).max(through_l2 / (L2 * peaks.bandwidth));
     let rate = |inputs: &str| match inputs {
         i if i.starts_with("e4m3") || i.starts_with("e5m2") || i.starts_with("s8") || i.starts_with("u8") => {
             peaks.fp8

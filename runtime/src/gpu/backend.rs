@@ -1,6 +1,7 @@
 //! The little that a GPU-like device must be able to do.
 
 use crate::Error;
+use crate::device::Counted;
 use jet_codegen::arch::Arch;
 use jet_codegen::kernel::Elem;
 use jet_codegen::nvrtc::{Compiled, Output};
@@ -112,9 +113,8 @@ pub trait Backend: Send {
     }
     /// Counts what launches do from now on, or no longer, on a device that can.
     fn count(&mut self, _on: bool) {}
-    /// Seconds that the launches counted since the last call would take, by a model of the hardware; nothing on a device
-    /// that does not count. Graded as modelled.
-    fn modelled(&mut self) -> Option<f64> {
+    /// What was counted since the last call; nothing on a device that does not count.
+    fn counted(&mut self) -> Option<Counted> {
         None
     }
     /// Gives the device some other work, so that the host is ahead of it and its caches hold nothing of ours: what comes

@@ -60,6 +60,7 @@ impl Cx<'_> {
         self.count_shared(i, request, addresses, mask);
         let mut request = *request;
         if self.run.checks.races {
+            request.access.same_value = self.same_shared_value(request.bytes, addresses, mask, rows);
             request.access.agreed = agreed(addresses, mask, request.bytes, rows);
         }
         self.watch_races(shadow::Space::Shared, &request, addresses, mask);
@@ -81,6 +82,24 @@ impl Cx<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lanes that write what is there already, as warps do that hold copies of one value.
+    fn same_shared_value(&self, bytes: u32, addresses: &[u64; 32], mask: u32, rows: &Rows) -> u32 {
+        let mut there = [[0; 32]; 4];
+        let mut left = mask;
+        while left != 0 {
+            let (rank, part, offsets) = of_one_cta(addresses, left);
+            gather(&self.cluster.ctas[rank].shared[..], &offsets, part, bytes, &mut there);
+            left &= !part;
+        }
+        let low = if bytes < 4 { (1 << (8 * bytes)) - 1 } else { u32::MAX };
+        let words = (bytes as usize).div_ceil(4);
+        let mut different = [0; 32];
+        for (was, is) in there.iter().zip(rows).take(words) {
+            different.iter_mut().zip(was.iter().zip(is)).for_each(|(d, (a, b))| *d |= (a ^ b) & low);
+        }
+        different.iter().enumerate().fold(0, |m, (lane, d)| m | u32::from(*d == 0) << lane) & mask
     }
 
     /// Reports what is wrong with shared addresses that are inside: another CTA that has ended, the bytes of an mbarrier.

@@ -86,6 +86,21 @@ fn the_read_only_path_must_not_see_what_the_grid_writes() {
 }
 
 #[test]
+fn warps_that_hold_copies_of_a_value_may_write_it_to_the_same_place() {
+    // Lane l of both warps writes to word l, without anything between them.
+    let shared = |value: &str| {
+        let body = format!(
+            "mov.u32 %r2, tile; and.b32 %r3, %r1, 31; shl.b32 %r4, %r3, 2; add.u32 %r4, %r4, %r2;
+                            {value} st.shared.u32 [%r4], %r5; bar.sync 0;
+                            ld.shared.u32 %r6, [%r4]; st.global.u32 [%rd3], %r6;"
+        );
+        kinds(&body, TILE, 1, 64, &[0; 64])
+    };
+    assert_eq!(shared("mov.u32 %r5, %r3;"), [FindingKind::BenignRace]);
+    assert!(shared("mov.u32 %r5, %r1;").contains(&FindingKind::SharedRace));
+}
+
+#[test]
 fn lanes_of_one_store_may_write_the_same_value_to_the_same_place() {
     let shared = |value: &str| {
         let body = format!(

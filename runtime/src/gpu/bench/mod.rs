@@ -11,7 +11,8 @@ use super::exec::GpuExecutable;
 use crate::Error;
 use crate::cpu::CpuDevice;
 use crate::device::{
-    Bench, ErrorStats, Executable, Footprint, Limits, LoadRequest, Outputs, Precision, Segment, SlotId,
+    Bench, Counted, ErrorStats, Executable, Footprint, Limits, LoadRequest, Outputs, Precision, Segment,
+    SlotId,
 };
 use crate::select::{Hit, NoSchedules, ScheduleSource};
 use case::{Case, Maker, random, round};
@@ -78,8 +79,8 @@ pub(super) struct GpuBench {
     step: usize,
     /// What each output and each state of each sequence must be.
     expected: Vec<Vec<f32>>,
-    /// What the counters of the present schedule stand for, once it is known.
-    modelled: Option<f64>,
+    /// What the present schedule was counted to do.
+    counted: Option<Counted>,
 }
 
 /// Sets up `problem` on a machine of its own.
@@ -115,7 +116,7 @@ pub(super) fn open(
     let slots = (0..count).map(|_| exe.open_sequence(0)).collect::<Result<_, _>>()?;
     let expected = reference(&case, limits)?;
     let (problem, store) = (problem.clone(), store.cloned());
-    Ok(Box::new(GpuBench { problem, case, exe, slots, store, step, expected, modelled: None }))
+    Ok(Box::new(GpuBench { problem, case, exe, slots, store, step, expected, counted: None }))
 }
 
 fn limits(case: &Case, past: usize) -> Limits {
@@ -229,26 +230,27 @@ impl GpuBench {
         Ok(())
     }
 
+    /// Seconds of so many runs, by the device's clock or else by what it counts.
     fn try_time(&mut self, times: usize) -> Result<f64, Error> {
-        if let Some(seconds) = self.modelled {
-            return Ok(seconds * times as f64);
+        if self.exe.is_checked() {
+            return match self.counted()? {
+                Some(counted) => Ok(counted.seconds * times as f64),
+                None => Err(Error::Data("this device has neither a clock nor counters".into())),
+            };
         }
-        if self.case.cached && !self.exe.is_checked() {
+        if self.case.cached {
             self.slots.iter().for_each(|slot| self.exe.set_length(*slot, LONG_PAST));
         }
         let tokens = ids(&self.case);
         let batch = segments(&self.case, &self.slots, &tokens);
         let seconds = self.exe.time_step(self.step, &batch, times)?;
-        if self.exe.is_checked() {
-            self.modelled = Some(seconds / times.max(1) as f64);
-        }
-        Ok(seconds)
+        seconds.ok_or_else(|| Error::Data("this device has no clock".into()))
     }
 }
 
 impl Bench for GpuBench {
     fn prepare(&mut self, values: &Values) -> Result<(), Error> {
-        self.modelled = None;
+        self.counted = None;
         let forced = Forced { problem: &self.problem, values };
         self.exe.reschedule(&forced, self.store.as_ref())?;
         // The largest bucket is the one that runs.
@@ -288,6 +290,15 @@ impl Bench for GpuBench {
 
     fn time(&mut self, times: usize) -> f64 {
         self.try_time(times).unwrap_or(f64::INFINITY)
+    }
+
+    fn counted(&mut self) -> Result<Option<Counted>, Error> {
+        if self.counted.is_none() {
+            let tokens = ids(&self.case);
+            let batch = segments(&self.case, &self.slots, &tokens);
+            self.counted = self.exe.count_step(self.step, &batch)?;
+        }
+        Ok(self.counted)
     }
 
     fn floor(&self) -> (u64, u64) {

@@ -2,7 +2,7 @@
 
 use super::{GpuExecutable, Slot};
 use crate::Error;
-use crate::device::{Segment, SlotId};
+use crate::device::{Counted, Segment, SlotId};
 use crate::gpu::build::{Builder, decode, encode};
 use crate::select::ScheduleSource;
 use jet_codegen::kernel::Elem;
@@ -79,33 +79,38 @@ impl GpuExecutable {
         self.plan.elems[buffer.0 as usize]
     }
 
-    /// Seconds of `times` launches of a step, each with cold caches; the batch does not count as run. A device without a
-    /// clock launches once and says what its counters stand for.
+    /// Seconds of `times` launches of a step, each with cold caches; the batch does not count as run. Nothing on a device
+    /// without a clock.
     pub(in crate::gpu) fn time_step(
         &mut self,
         step: usize,
         batch: &[Segment<'_>],
         times: usize,
-    ) -> Result<f64, Error> {
+    ) -> Result<Option<f64>, Error> {
         let sizes = self.begin(batch)?;
         let mut total = 0.0;
         for _ in 0..times {
             self.backend.get_ahead()?;
-            self.backend.count(true);
             let from = self.backend.mark()?;
             self.launch_step(step, sizes)?;
             let to = self.backend.mark()?;
-            let modelled = self.backend.modelled();
-            self.backend.count(false);
-            match (from, to, modelled) {
-                (Some(from), Some(to), _) => total += self.backend.seconds(from, to)?,
-                (_, _, Some(seconds)) => return Ok(seconds * times as f64),
-                _ => {
-                    let reason = "it has neither a clock nor counters".to_owned();
-                    return Err(Error::Unsupported { device: self.device.clone(), op: "bench", reason });
-                }
-            }
+            let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
+            total += self.backend.seconds(from, to)?;
         }
-        Ok(total)
+        Ok(Some(total))
+    }
+
+    /// What one launch of a step does; the batch does not count as run. Nothing on a device that does not count.
+    pub(in crate::gpu) fn count_step(
+        &mut self,
+        step: usize,
+        batch: &[Segment<'_>],
+    ) -> Result<Option<Counted>, Error> {
+        let sizes = self.begin(batch)?;
+        self.backend.count(true);
+        let launched = self.launch_step(step, sizes);
+        self.backend.count(false);
+        let counted = self.backend.counted();
+        launched.map(|()| counted)
     }
 }
