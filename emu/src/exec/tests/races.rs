@@ -70,6 +70,22 @@ fn a_copy_is_visible_to_its_own_thread_only_until_a_barrier() {
 }
 
 #[test]
+fn a_matrix_load_sees_what_other_lanes_copied_only_behind_a_barrier_of_the_warp() {
+    // Lane l copies the row that lane l ^ 1 names.
+    let body = "
+        mov.u32 %r2, tile; shl.b32 %r3, %r1, 4; add.u32 %r4, %r2, %r3; xor.b32 %r5, %r3, 16; add.u32 %r5, %r5, %r2;
+        mul.wide.u32 %rd2, %r3, 1; add.u64 %rd3, %rd1, %rd2;
+        cp.async.ca.shared.global [%r5], [%rd3], 16;
+        cp.async.wait_all;
+        SYNC
+        ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r6, %r7, %r8, %r9}, [%r4];
+        st.global.u32 [%rd3+512], %r6;";
+    let with = |sync: &str| kinds(&body.replace("SYNC", sync), TILE, 1, 32, &[5; 256]);
+    assert_eq!(with("bar.warp.sync -1;"), []);
+    assert!(with("").contains(&FindingKind::SharedRace));
+}
+
+#[test]
 fn the_read_only_path_must_not_see_what_the_grid_writes() {
     assert_eq!(
         kinds("ld.global.nc.u32 %r2, [%rd3];\nst.global.u32 [%rd3+128], %r2;", "", 1, 32, &[1; 64]),
