@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod all;
+mod cold;
 mod fixtures;
 mod kernels;
 mod on_driver;
@@ -39,6 +40,8 @@ enum Command {
     Fixtures(fixtures::FixturesArgs),
     /// Every kernel of the large models' layers against its floor.
     Time(time::TimeArgs),
+    /// How long a model's kernels take to compile, and to load when they are compiled.
+    Cold(cold::ColdArgs),
     /// All of it and the golden folders, each step under its own deadline.
     All(all::AllArgs),
     /// Say in a folder of compiled kernels that the compiler of this machine made them.
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Kernels(args) => kernels::run(&args),
         Command::Fixtures(args) => fixtures::run(&args),
         Command::Time(args) => time::run(&args),
+        Command::Cold(args) => cold::run(&args),
         Command::All(args) => all::run(&args),
         Command::Seal { folder } => {
             let version = Nvrtc::get()?.version();

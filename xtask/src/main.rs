@@ -5,6 +5,7 @@
 
 mod bless;
 mod ci;
+mod cold;
 mod count;
 mod counters;
 mod emu;
@@ -58,6 +59,8 @@ enum BenchCommand {
     Peers(peers::PeersArgs),
     /// The PTX emulator: instructions and FLOPs a second of one core, with the checks off and on.
     Emu(emu::EmuArgs),
+    /// How long a model's GPU kernels take to compile, and to load when they are compiled.
+    Cold(cold::ColdArgs),
     /// jet's GPU kernels against Triton's and fla-core's, by what they do on the emulator.
     Counters(counters::CountersArgs),
 }
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Gpu(args) => gpu::run_gpu(&args),
         Command::Bench(BenchCommand::Peers(args)) => peers::run(&args),
         Command::Bench(BenchCommand::Emu(args)) => emu::run(&args),
+        Command::Bench(BenchCommand::Cold(args)) => cold::run(&args),
         Command::Bench(BenchCommand::Counters(args)) => counters::run(&args),
     }
 }

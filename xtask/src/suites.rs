@@ -15,6 +15,9 @@ pub(crate) struct TestArgs {
     /// Do not fetch the model and NVRTC; tests that need them are skipped unless they are there already.
     #[arg(long)]
     no_fetch: bool,
+    /// Also what takes long: 200 sampled schedules of each GPU kernel over all architectures, and more random cases.
+    #[arg(long)]
+    slow: bool,
 }
 
 /// A command whose output is that of `cargo test`.
@@ -45,13 +48,13 @@ fn suites() -> Vec<Suite> {
 
 /// Runs every suite, prints the sum as the last line.
 pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
-    let counts = all(!args.no_fetch)?;
+    let counts = all(!args.no_fetch, args.slow)?;
     println!("{counts}");
     Ok(ExitCode::from(u8::from(counts.failed > 0)))
 }
 
 /// Runs every suite.
-pub(crate) fn all(may_fetch: bool) -> Result<Counts> {
+pub(crate) fn all(may_fetch: bool, slow: bool) -> Result<Counts> {
     if may_fetch {
         if let Err(e) = fetch::model() {
             println!("the model could not be fetched, tests that need it will be skipped: {e:#}");
@@ -59,7 +62,10 @@ pub(crate) fn all(may_fetch: bool) -> Result<Counts> {
         toolchain::ensure_or_say();
     }
     let mut counts = Counts::default();
-    for suite in suites() {
+    for mut suite in suites() {
+        if slow {
+            suite.command.env("JET_SLOW", "1");
+        }
         counts += one(suite)?;
     }
     Ok(counts)

@@ -34,6 +34,8 @@ pub struct Item {
     pub names: Vec<&'static str>,
     /// Its text, without the line that begins it.
     pub text: &'static str,
+    /// The different identifiers of its text.
+    words: BTreeSet<&'static str>,
 }
 
 /// The items of a file.
@@ -45,7 +47,8 @@ pub fn items(file: &'static str, text: &'static str) -> Vec<Item> {
         let names = rest[at + MARK.len()..line_end].split_whitespace().collect();
         let body = &rest[line_end..];
         let len = item_start(body).unwrap_or(body.len());
-        all.push(Item { file, names, text: body[..len].trim_matches('\n') });
+        let text = body[..len].trim_matches('\n');
+        all.push(Item { file, names, text, words: identifiers(text).into_iter().collect() });
         rest = &body[len..];
     }
     all
@@ -68,16 +71,14 @@ pub fn tiles() -> &'static [Item] {
 pub fn reached<'a>(items: &'a [Item], roots: &[&str]) -> Vec<&'a Item> {
     let by_name: BTreeMap<&str, usize> =
         items.iter().enumerate().flat_map(|(i, item)| item.names.iter().map(move |n| (*n, i))).collect();
-    let mut taken = BTreeSet::new();
-    let mut waiting: Vec<&str> = roots.to_vec();
-    while let Some(text) = waiting.pop() {
-        for name in identifiers(text) {
-            if let Some(i) = by_name.get(name)
-                && taken.insert(*i)
-            {
-                waiting.push(items[*i].text);
-            }
-        }
+    let (mut taken, mut waiting) = (BTreeSet::new(), Vec::new());
+    let mut take = |word: &str, waiting: &mut Vec<usize>| {
+        let found = by_name.get(word).filter(|i| taken.insert(**i));
+        waiting.extend(found);
+    };
+    roots.iter().flat_map(|root| identifiers(root)).for_each(|word| take(word, &mut waiting));
+    while let Some(i) = waiting.pop() {
+        items[i].words.iter().for_each(|word| take(word, &mut waiting));
     }
     taken.into_iter().map(|i| &items[i]).collect()
 }

@@ -177,6 +177,7 @@ impl Builder<'_> {
         let mut selection = Selection::default();
         let mut sources: Vec<(Source, Rows)> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();
+        let mut solved: HashMap<Problem, (Values, usize)> = HashMap::new();
         let mut wanted = Vec::new();
         for (s, step) in self.plan.steps.iter().enumerate() {
             let refused = |reason: String| Error::Unsupported {
@@ -194,6 +195,12 @@ impl Builder<'_> {
                     .expect("every architecture has every family");
                 for most in self.buckets(call, choice.when) {
                     let problem = call.problem(most);
+                    // Layers of one kind have the same problems.
+                    if let Some((values, source)) = solved.get(&problem) {
+                        let (values, source) = (Values::clone(values), *source);
+                        wanted.push(Wanted { step: s, choice: c, most, values, source });
+                        continue;
+                    }
                     // Asked first, for its reason: a family's default may be refused.
                     kernel.default_for(&problem, arch).map_err(|why| refused(why.0))?;
                     let values = selection.choose(*family, &problem, self.schedules)?;
@@ -205,6 +212,7 @@ impl Builder<'_> {
                         sources.push((source, call.rows));
                         sources.len() - 1
                     });
+                    solved.insert(problem, (values.clone(), source));
                     wanted.push(Wanted { step: s, choice: c, most, values, source });
                 }
             }
