@@ -239,6 +239,19 @@ impl ScheduleCache {
         }
     }
 
+    /// The kernel called `name` of the record of `key`'s very task, if the record names one and the bytes are there.
+    ///
+    /// # Errors
+    /// As [`ScheduleCache::cubin`].
+    pub fn kernel(&self, key: &TaskKey, name: &str) -> Result<Option<Cow<'_, [u8]>>, CacheError> {
+        if self.mode == Mode::Off {
+            return Ok(None);
+        }
+        let Ok(entry) = self.at(key.store_key(), &|_| Ok(())) else { return Ok(None) };
+        let named = entry.cubins.iter().find(|c| c.kernel == name);
+        named.map_or(Ok(None), |c| self.cubin(&c.digest))
+    }
+
     /// The records nearest to `key`'s task, each with the first field in which it differs: why an exact look-up misses.
     /// Reads every record, so this is for a person and not for a session.
     pub fn nearest(&self, key: &TaskKey, count: usize) -> Vec<Near> {
@@ -338,8 +351,8 @@ fn miss(reason: Reason) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Status;
     use crate::entry::tests::sample;
+    use crate::entry::{CubinRef, Status};
     use crate::pack::{Manifest, encode};
 
     fn pack(entries: &[Entry]) -> Arc<Pack> {
@@ -478,6 +491,13 @@ mod tests {
         let layer = |bytes: &[u8]| Arc::new(Pack::from_bytes(bytes.to_owned(), "p").unwrap());
         let cache = ScheduleCache::empty(Mode::Default).over(layer(&bad)).over(layer(&good));
         assert_eq!(cache.cubin(&digest).unwrap().unwrap(), &b"kernel"[..]);
+        let mut named = sample(16, 1);
+        named.cubins = vec![CubinRef { kernel: "gemm".into(), arch: "sm_90a".into(), digest }];
+        let schedules = Pack::from_bytes(encode(&Manifest::default(), [&named], &[b"kernel"]).unwrap(), "p");
+        let bound = ScheduleCache::empty(Mode::Default).over(Arc::new(schedules.unwrap()));
+        assert_eq!(bound.kernel(&named.key, "gemm").unwrap().unwrap(), &b"kernel"[..]);
+        assert_eq!(bound.kernel(&named.key, "conv").unwrap(), None);
+        assert_eq!(bound.kernel(&sample(64, 1).key, "gemm").unwrap(), None);
         assert!(cache.cubin(&Digest::of(b"other")).unwrap().is_none());
         let spoilt = ScheduleCache::empty(Mode::Default).over(layer(&bad));
         assert!(spoilt.cubin(&digest).unwrap_err().to_string().contains("other bytes"));

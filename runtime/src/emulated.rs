@@ -9,7 +9,7 @@ use crate::device::{Counted, Device as _, Fingerprint, Grade};
 use crate::gpu::{Backend, Driver, GpuDevice, LaunchSpec, Memory, Module, Place, Value, fault, store};
 use jet_codegen::arch::{self, Arch};
 use jet_codegen::kernel::Elem;
-use jet_codegen::nvrtc::{Compiled, Output};
+use jet_codegen::nvrtc::{Compiled, CubinStore, Output};
 use jet_emu::exec::{Arg, BufferId, Emulator, EmulatorOptions, LaunchConfig, ModuleId};
 use jet_emu::tensor::{MapElement, SwizzleMode, TensorMapSpec};
 use std::collections::BTreeMap;
@@ -30,19 +30,28 @@ pub struct Emulated {
 }
 
 impl Emulated {
-    /// The device called `emulated:ARCH`; `None` where the name begins otherwise.
+    /// The device called `emulated:ARCH`; `None` where the name begins otherwise. Compiled kernels stay in the folder of all
+    /// GPU devices.
     pub fn open(name: &str) -> Option<Result<GpuDevice<Emulated>, Error>> {
-        let arch = arch::parse(name.strip_prefix(PREFIX)?);
-        Some(match arch {
-            Ok(arch) => Ok(GpuDevice::new(Emulated { arch }, store())),
-            Err(e) => Err(fault(name, e)),
-        })
+        Self::open_with(name, store())
+    }
+
+    /// [`Emulated::open`] with compiled kernels kept in `store`, or nowhere.
+    pub fn open_with(name: &str, store: Option<CubinStore>) -> Option<Result<GpuDevice<Emulated>, Error>> {
+        let arch = arch::parse(name.strip_prefix(PREFIX)?).map_err(|e| fault(name, e));
+        Some(arch.map(|arch| GpuDevice::new(Emulated { arch }, store)))
     }
 
     /// The machine called `emulated:ARCH`, without programs.
     pub(crate) fn backend(name: &str) -> Option<Result<Box<dyn Backend>, Error>> {
         let arch = arch::parse(name.strip_prefix(PREFIX)?).map_err(|e| fault(name, e));
         Some(arch.and_then(|arch| Emulated { arch }.open()))
+    }
+
+    /// Whether cubins are compiled beside the PTX, and whether anything is run.
+    fn cubins() -> (bool, bool) {
+        let set = std::env::var(CUBINS).unwrap_or_default();
+        (set == "1" || set == "only", set != "only")
     }
 
     /// The names of all of them.
@@ -62,6 +71,10 @@ impl Driver for Emulated {
 
     fn arch(&self) -> &'static Arch {
         self.arch
+    }
+
+    fn image(&self) -> Output {
+        if Self::cubins().0 { Output::Cubin } else { Output::Ptx }
     }
 
     fn grade(&self) -> Grade {
@@ -86,13 +99,13 @@ impl Driver for Emulated {
             options.checks = jet_emu::exec::Checks::NONE;
         }
         let emulator = Emulator::new(options);
-        let cubins = std::env::var(CUBINS).unwrap_or_default();
+        let (cubins, runs) = Self::cubins();
         Ok(Box::new(Machine {
             name: self.name(),
             arch: self.arch,
             emulator,
-            cubins: cubins == "1" || cubins == "only",
-            runs: cubins != "only",
+            cubins,
+            runs,
             buffers: vec![],
             modules: vec![],
             counted: None,

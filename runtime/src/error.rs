@@ -85,6 +85,15 @@ pub enum Error {
         /// The task.
         task: String,
     },
+    /// In mode `frozen`, a task whose schedule is stored without its compiled kernel.
+    #[error(
+        "no compiled kernel for {task}, and the schedule cache is frozen; ship the kernels with the schedules: \
+         jet-tune run TARGET, then jet-tune export"
+    )]
+    FrozenKernel {
+        /// The task.
+        task: String,
+    },
 }
 
 /// Bytes for people.

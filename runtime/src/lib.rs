@@ -19,6 +19,7 @@ pub mod device;
 #[cfg(feature = "emulated")]
 pub mod emulated;
 mod error;
+pub mod events;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod schedule_key;

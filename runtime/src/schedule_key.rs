@@ -5,6 +5,7 @@ use crate::device::Fingerprint;
 use crate::select::{Hit, ScheduleSource};
 use jet_cache::{Mode, Rung, ScheduleCache, TaskFields, TaskKey};
 use jet_codegen::schedule::{Family, Problem, Values};
+use std::borrow::Cow;
 
 /// Version of the code behind all kernels. Raised when a change makes stored times meaningless for every family; for a
 /// change inside one family its schedule's own version is raised.
@@ -54,6 +55,17 @@ impl ScheduleSource for CachedSchedules<'_> {
             Rung::Default => return None,
         };
         Some((Values(found.schedule?), hit))
+    }
+
+    fn kernel(&self, family: &dyn Family, problem: &Problem, name: &str) -> Option<Vec<u8>> {
+        let key = schedule_key(&self.device, family, problem);
+        match self.cache.kernel(&key, name) {
+            Ok(found) => found.map(Cow::into_owned),
+            Err(e) => {
+                tracing::warn!(task = %problem, "a stored kernel is not used: {e}");
+                None
+            }
+        }
     }
 
     fn frozen(&self) -> bool {

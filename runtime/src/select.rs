@@ -20,6 +20,10 @@ pub enum Hit {
 pub trait ScheduleSource {
     /// The stored schedule for `problem`, if there is one. Whether it is legal is checked by the caller.
     fn lookup(&self, family: &dyn Family, problem: &Problem) -> Option<(Values, Hit)>;
+    /// A compiled kernel that was stored with the schedule of `problem`, by the name of its source.
+    fn kernel(&self, _family: &dyn Family, _problem: &Problem, _name: &str) -> Option<Vec<u8>> {
+        None
+    }
     /// Whether a miss is an error.
     fn frozen(&self) -> bool {
         false

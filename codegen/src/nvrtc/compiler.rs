@@ -60,6 +60,14 @@ impl Compiler {
         Ok(Self { nvrtc, store: store.cloned(), sealed, missing })
     }
 
+    /// What the store has of `job`; nothing is compiled.
+    pub fn kept(&self, job: &Job) -> Option<Compiled> {
+        let store = self.store.as_ref()?;
+        let versions = self.sealed.clone().into_iter().chain(self.nvrtc.map(Nvrtc::version));
+        let options = Nvrtc::options(job.arch, job.output);
+        versions.into_iter().find_map(|v| store.get(&digest(&job.source, &options, &v)))
+    }
+
     /// One source.
     pub fn compile(&self, job: &Job) -> Result<Compiled, NvrtcError> {
         let key = (&*job.source, job.arch, job.output);
@@ -112,6 +120,8 @@ mod tests {
         let kept = Compiled { cubin: vec![7], ..Compiled::default() };
         store.put(&digest("known", &Nvrtc::options(arch, Output::Cubin), "12.9"), &kept).unwrap();
         let compiler = Compiler::with(none(), Some(&store)).unwrap();
+        assert_eq!(compiler.kept(&job("known")).unwrap().cubin, [7]);
+        assert!(compiler.kept(&job("unknown")).is_none());
         let mut got = compiler.compile_all(&[job("known"), job("unknown")], 2, Duration::from_secs(60));
         let why = got.pop().unwrap().unwrap_err().to_string();
         assert!(why.contains(folder.to_str().unwrap()) && why.contains("ended without a result"), "{why}");

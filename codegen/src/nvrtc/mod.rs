@@ -14,10 +14,11 @@ pub use compiler::Compiler;
 pub use find::{NotFound, Tried};
 pub use log::{Notice, Resources};
 pub use pool::{Job, compile_all};
-pub use store::{CubinStore, StoreError, digest};
+pub use store::{CubinStore, StoreError, digest, source_name};
 
 use crate::arch::Arch;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
 /// What can go wrong between source and cubin.
@@ -62,6 +63,13 @@ pub enum NvrtcError {
     Lost,
 }
 
+static COMPILATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// How many sources this process has given to the compiler. A session whose kernels were shipped leaves it where it was.
+pub fn compilations() -> u64 {
+    COMPILATIONS.load(Ordering::Relaxed)
+}
+
 /// What is asked of a compilation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Output {
@@ -85,6 +93,16 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// As it is kept in files and in packs: checksummed, and read back by [`Compiled::from_bytes`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        store::encode(self)
+    }
+
+    /// What [`Compiled::to_bytes`] wrote; nothing where a byte is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        store::decode(bytes)
+    }
+
     /// What `entry` takes.
     pub fn resources_of(&self, entry: &str) -> Option<&Resources> {
         self.resources.iter().find(|(name, _)| name == entry).map(|(_, r)| r)
@@ -146,6 +164,7 @@ impl Nvrtc {
 
     /// Compiles `source` for `arch`.
     pub fn compile(&self, source: &str, arch: &Arch, output: Output) -> Result<Compiled, NvrtcError> {
+        COMPILATIONS.fetch_add(1, Ordering::Relaxed);
         let options = Self::options(arch, output);
         let program = self.api.program(source)?;
         let fine = program.compile(&options)?;

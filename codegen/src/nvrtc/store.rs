@@ -34,6 +34,12 @@ pub fn digest(source: &str, options: &[String], version: &str) -> String {
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// The name of a source by its text, whichever compiler made something of it: entries of the schedule cache say with it
+/// which kernel is bound to them.
+pub fn source_name(source: &str) -> String {
+    Sha256::digest(source).iter().take(12).map(|b| format!("{b:02x}")).collect()
+}
+
 /// Compiled sources in a folder.
 #[derive(Clone, Debug)]
 pub struct CubinStore {
@@ -101,7 +107,7 @@ impl CubinStore {
 }
 
 /// Magic, then cubin, PTX and log, each with its length in front, then the digest of all that.
-fn encode(c: &Compiled) -> Vec<u8> {
+pub(super) fn encode(c: &Compiled) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     for part in [c.cubin.as_slice(), c.ptx.as_bytes(), c.log.as_bytes()] {
         out.extend((part.len() as u64).to_le_bytes());
@@ -112,7 +118,7 @@ fn encode(c: &Compiled) -> Vec<u8> {
     out
 }
 
-fn decode(bytes: &[u8]) -> Option<Compiled> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Compiled> {
     let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
     if Sha256::digest(body).as_slice() != sum {
         return None;

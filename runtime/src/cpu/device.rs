@@ -147,6 +147,7 @@ impl Device for CpuDevice {
     }
 
     fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error> {
+        crate::events::bench_opened();
         bench::open(Arc::clone(&self.pool), self.features, problem)
     }
 }

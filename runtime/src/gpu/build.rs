@@ -1,7 +1,7 @@
 //! Loading: schedules chosen, sources emitted and compiled, weights uploaded, operands bound.
 
 use super::backend::{Backend, Memory, Module, Place};
-use super::fault;
+use super::kernels::{Kernels, Needed};
 use super::place::{Storage, largest};
 use crate::Error;
 use crate::device::{Limits, token_buckets};
@@ -10,16 +10,12 @@ use crate::weights::WeightSource;
 use half::{bf16, f16};
 use jet_codegen::kernel::{ArchFamily, Elem, Source, families, find};
 use jet_codegen::launch::{Call, Operand, Plan, Weight, When, row_stride};
-use jet_codegen::nvrtc::{Compiler, CubinStore, Job};
+use jet_codegen::nvrtc::{Compiled, CubinStore};
 use jet_codegen::op::View;
 use jet_codegen::program::Rows;
 use jet_codegen::schedule::{Problem, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Longest time that one source may take to compile.
-const DEADLINE: Duration = Duration::from_secs(300);
 
 /// An operand in its place.
 #[derive(Clone, Copy, Debug)]
@@ -116,8 +112,7 @@ pub(super) struct Builder<'a> {
 /// What schedules were found, which sources they give, and who wants them.
 struct Chosen {
     selection: Selection,
-    /// Each source with the rows it counts by.
-    sources: Vec<(Source, Rows)>,
+    sources: Vec<Needed>,
     wanted: Vec<Wanted>,
 }
 
@@ -140,7 +135,7 @@ impl Builder<'_> {
     /// Compiles what was chosen and gives it to the calls.
     fn equip(&mut self, loaded: &mut Loaded, chosen: Chosen) -> Result<(), Error> {
         self.scratch(&chosen.sources, &mut loaded.scratch)?;
-        let ready = self.compile(chosen.sources.into_iter().map(|(s, _)| s).collect())?;
+        let ready = self.ready(chosen.sources)?;
         loaded.steps.iter_mut().flatten().for_each(|call| call.buckets.clear());
         for w in chosen.wanted {
             let (most, ready, values) = (w.most, Arc::clone(&ready[w.source]), w.values);
@@ -175,7 +170,7 @@ impl Builder<'_> {
     fn choose(&self) -> Result<Chosen, Error> {
         let arch = self.backend.arch();
         let mut selection = Selection::default();
-        let mut sources: Vec<(Source, Rows)> = Vec::new();
+        let mut sources: Vec<Needed> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut solved: HashMap<Problem, (Values, usize)> = HashMap::new();
         let mut wanted = Vec::new();
@@ -209,7 +204,7 @@ impl Builder<'_> {
                         .emit(&problem, &values, arch)
                         .map_err(|why| refused(why.0))?;
                     let source = *known.entry(source.text.clone()).or_insert_with(|| {
-                        sources.push((source, call.rows));
+                        sources.push(Needed { source, rows: call.rows, problem: problem.clone() });
                         sources.len() - 1
                     });
                     solved.insert(problem, (values.clone(), source));
@@ -236,14 +231,10 @@ impl Builder<'_> {
     }
 
     /// One allocation per name, as large as the hungriest source wants it; what is there and large enough stays.
-    fn scratch(
-        &mut self,
-        sources: &[(Source, Rows)],
-        known: &mut BTreeMap<String, Scratch>,
-    ) -> Result<(), Error> {
-        for (source, rows) in sources {
-            for s in &source.scratch {
-                let bytes = s.bytes.value(|size| largest(self.limits, *rows, size)).max(1);
+    fn scratch(&mut self, sources: &[Needed], known: &mut BTreeMap<String, Scratch>) -> Result<(), Error> {
+        for needed in sources {
+            for s in &needed.source.scratch {
+                let bytes = s.bytes.value(|size| largest(self.limits, needed.rows, size)).max(1);
                 let wanted = known.entry(s.role.clone()).or_insert(Scratch { bytes, memory: None });
                 if wanted.bytes < bytes {
                     *wanted = Scratch { bytes, memory: None };
@@ -256,22 +247,20 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn compile(&mut self, sources: Vec<Source>) -> Result<Vec<Arc<Ready>>, Error> {
-        let compiler = Compiler::find(self.store).map_err(|e| fault(self.device, e))?;
-        let (arch, output) = (self.backend.arch(), self.backend.image());
-        let job = |s: &Source| Job { source: Arc::from(s.text.as_str()), arch, output };
-        let jobs: Vec<Job> = sources.iter().map(job).collect();
-        let compiled = compiler.compile_all(&jobs, 0, DEADLINE);
-        let mut ready = Vec::new();
-        for (source, compiled) in sources.into_iter().zip(compiled) {
-            let compiled = compiled.map_err(|e| {
-                let first = source.text.lines().next().unwrap_or_default();
-                fault(self.device, format!("{first}: {e}"))
-            })?;
-            let module = self.backend.load(&compiled)?;
-            ready.push(Arc::new(Ready { source, module }));
-        }
-        Ok(ready)
+    /// The sources on the device.
+    fn ready(&mut self, sources: Vec<Needed>) -> Result<Vec<Arc<Ready>>, Error> {
+        let kernels = Kernels {
+            device: self.device,
+            arch: self.backend.arch(),
+            image: self.backend.image(),
+            store: self.store,
+            schedules: self.schedules,
+        };
+        let compiled = kernels.all(&sources)?;
+        let load = |(needed, compiled): (Needed, Compiled)| {
+            Ok(Arc::new(Ready { source: needed.source, module: self.backend.load(&compiled)? }))
+        };
+        sources.into_iter().zip(compiled).map(load).collect()
     }
 
     fn bind(

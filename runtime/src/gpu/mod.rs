@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod device;
 mod exec;
+mod kernels;
 mod place;
 mod state;
 
