@@ -137,26 +137,8 @@ pub trait Device: Send + Sync {
     fn footprint(&self, request: &LoadRequest<'_>) -> Result<Footprint, Error>;
     /// Loads a program.
     fn load(&self, request: LoadRequest<'_>) -> Result<Box<dyn Executable>, Error>;
-    /// The compiled kernel of `problem` with the schedule `values`, to be shipped with it; none where nothing is compiled.
-    ///
-    /// # Errors
-    /// The schedule is not legal here, or the compiler refuses it or is not there.
-    fn kernel(&self, _problem: &Problem, _values: &Values) -> Result<Option<ShippedKernel>, Error> {
-        Ok(None)
-    }
     /// Sets up `problem` alone, on inputs of its own.
     fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error>;
-}
-
-/// A compiled kernel that travels with its schedule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShippedKernel {
-    /// By the text of its source: a schedule whose source has changed finds no kernel.
-    pub name: String,
-    /// For which architecture, as in `sm_90a`.
-    pub arch: String,
-    /// What [`ScheduleSource::kernel`] gives back.
-    pub bytes: Vec<u8>,
 }
 
 /// Memory by what it is for, in bytes.

@@ -48,12 +48,6 @@ impl Emulated {
         Some(arch.and_then(|arch| Emulated { arch }.open()))
     }
 
-    /// Whether cubins are compiled beside the PTX, and whether anything is run.
-    fn cubins() -> (bool, bool) {
-        let set = std::env::var(CUBINS).unwrap_or_default();
-        (set == "1" || set == "only", set != "only")
-    }
-
     /// The names of all of them.
     pub fn names() -> impl Iterator<Item = String> {
         arch::names().into_iter().map(|a| format!("{PREFIX}{a}"))
@@ -71,10 +65,6 @@ impl Driver for Emulated {
 
     fn arch(&self) -> &'static Arch {
         self.arch
-    }
-
-    fn image(&self) -> Output {
-        if Self::cubins().0 { Output::Cubin } else { Output::Ptx }
     }
 
     fn grade(&self) -> Grade {
@@ -99,13 +89,13 @@ impl Driver for Emulated {
             options.checks = jet_emu::exec::Checks::NONE;
         }
         let emulator = Emulator::new(options);
-        let (cubins, runs) = Self::cubins();
+        let cubins = std::env::var(CUBINS).unwrap_or_default();
         Ok(Box::new(Machine {
             name: self.name(),
             arch: self.arch,
             emulator,
-            cubins,
-            runs,
+            cubins: cubins == "1" || cubins == "only",
+            runs: cubins != "only",
             buffers: vec![],
             modules: vec![],
             counted: None,

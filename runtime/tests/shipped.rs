@@ -10,6 +10,8 @@ use jet_codegen::{LowerOptions, lower};
 use jet_dsl::block::Act;
 use jet_runtime::device::{Device, LoadRequest, Precision};
 use jet_runtime::emulated::Emulated;
+use jet_runtime::gpu::Shipping;
+use jet_runtime::schedule_key::cached_device;
 use jet_runtime::select::{Hit, NoSchedules, ScheduleSource};
 use jet_runtime::{Error, events};
 use std::cell::Cell;
@@ -59,12 +61,16 @@ fn shipped_kernels_are_run_without_a_compiler_and_a_missing_one_is_named() {
     let factory = device(Some(CubinStore::new(&folder)));
     let mut made = load(&factory, &NoSchedules).expect("it compiles what it needs");
     let mut shipped = Shipped::default();
+    let identity = cached_device(&factory.fingerprint());
+    let shipping =
+        Shipping::to(&identity.kind, &identity.facts).expect("a GPU has kernels").expect("it is known");
+    assert_eq!(shipping.arch(), "sm_80");
     for task in &made.selection().tasks {
-        let kernel = factory.kernel(&task.problem, &task.values).expect("it was compiled just now");
-        let kernel = kernel.expect("a GPU has kernels");
-        assert_eq!(kernel.arch, "sm_80");
+        let source = shipping.source(&task.problem, &task.values).expect("it is legal");
+        let bytes =
+            shipping.compile(std::slice::from_ref(&source), Some(&CubinStore::new(&folder))).remove(0);
         shipped.schedules.insert(task.problem.clone(), task.values.clone());
-        shipped.kernels.insert((task.problem.clone(), kernel.name), kernel.bytes);
+        shipped.kernels.insert((task.problem.clone(), source.name), bytes.expect("it was compiled just now"));
     }
     let before = events::so_far();
     assert!(before.compilations > 0, "{before:?}");

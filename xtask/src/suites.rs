@@ -28,7 +28,8 @@ struct Suite {
 }
 
 fn suites() -> Vec<Suite> {
-    let mut examples = cargo(["test", "--no-fail-fast", "--manifest-path", "examples/Cargo.toml"]);
+    let mut examples =
+        cargo(["test", "--workspace", "--no-fail-fast", "--manifest-path", "examples/Cargo.toml"]);
     // Dependencies built for the workspace serve the examples too.
     examples.arg("--target-dir").arg(target());
     vec![
@@ -42,7 +43,7 @@ fn suites() -> Vec<Suite> {
             needs: "nothing",
             command: cargo(["test", "--package", "jet-runtime", "--no-default-features", "--no-fail-fast"]),
         },
-        Suite { name: "the examples, as a user's project", needs: "nothing", command: examples },
+        Suite { name: "the examples, as users' projects", needs: "nothing", command: examples },
     ]
 }
 

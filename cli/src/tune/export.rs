@@ -1,5 +1,7 @@
 //! `jet-tune export PACK`: the local store as one file to ship.
 
+mod kernels;
+
 use crate::common::output;
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -12,18 +14,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Write the stored schedules as a pack: one read-only file that programs load or embed.
 ///
-/// Without `--all` the store is not locked, so this works beside a running tuner.
+/// The kernels of GPU tasks come with their schedules; those that this machine has not compiled yet are compiled now, for which
+/// no GPU is needed. Without `--all` the store is not locked, so this works beside a running tuner.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   jet-tune export model.jetpack
   jet-tune export small.jetpack --no-cubins --only 'on cuda'
   jet-tune export backup.jetpack --all
 
-Exit codes: 0 ok, 1 nothing to export, or it cannot be read or written, 2 usage, 3 a kernel that an entry names is missing.")]
+Exit codes: 0 ok, 1 nothing to export, or it cannot be read or written, 2 usage, 3 a kernel is missing.")]
 pub(crate) struct ExportArgs {
     /// The file to write.
     pack: PathBuf,
-    /// Leave the compiled kernels out: they are compiled where the pack is used.
+    /// Leave the kernels of GPUs out: they are compiled where the pack is used, which a frozen session refuses to do.
     #[arg(long)]
     no_cubins: bool,
     /// Take the side records and the failed candidates along, for a backup or for other tuners.
@@ -50,6 +53,8 @@ struct Exported {
     failures: usize,
     cubins: usize,
     missing_cubins: Vec<jet_cache::Digest>,
+    /// Tasks without their kernel, each with the reason.
+    uncompiled: Vec<String>,
     devices: Vec<String>,
 }
 
@@ -75,10 +80,18 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
             folder.display()
         ));
     }
-    let missing = if args.no_cubins { Vec::new() } else { add_cubins(&mut all, &Layout::of(&folder))? };
-    if args.no_cubins {
-        all.cubins.clear();
-    }
+    let uncompiled = match args.no_cubins {
+        true => {
+            all.cubins.clear();
+            all.entries.values_mut().for_each(|entry| entry.cubins.clear());
+            Vec::new()
+        }
+        false => {
+            stored_cubins(&mut all, &Layout::of(&folder))?;
+            kernels::bind(&mut all, jet_runtime::gpu::store().as_ref())
+        }
+    };
+    let missing = all.bind_cubins();
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let manifest = Manifest::describe(all.entries.values(), env!("CARGO_PKG_VERSION"), created);
     let manifest = Manifest { note: args.note.clone(), ..manifest };
@@ -93,25 +106,26 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
         failures: all.failures.len(),
         cubins: all.cubins.len(),
         missing_cubins: missing,
+        uncompiled,
         devices: manifest.devices,
     };
     match args.json {
         true => output::json(&exported)?,
         false => output::print(&shown(&exported))?,
     }
-    let degraded = !exported.missing_cubins.is_empty();
+    let degraded = !exported.missing_cubins.is_empty() || !exported.uncompiled.is_empty();
     Ok(if degraded { ExitCode::from(crate::common::exit::DEGRADED) } else { ExitCode::SUCCESS })
 }
 
-/// Adds the kernels that the entries name, and lists those that are missing.
-fn add_cubins(all: &mut Contents, layout: &Layout) -> Result<Vec<jet_cache::Digest>> {
+/// Adds the kernels that the entries name already: those that came with imported packs.
+fn stored_cubins(all: &mut Contents, layout: &Layout) -> Result<()> {
     let store = CubinStore::at(&layout.cubins);
     for digest in all.bind_cubins() {
         if let Some(bytes) = store.get(&digest)? {
             all.cubins.insert(digest, bytes);
         }
     }
-    Ok(all.bind_cubins())
+    Ok(())
 }
 
 fn shown(e: &Exported) -> String {
@@ -119,6 +133,7 @@ fn shown(e: &Exported) -> String {
     if e.trials + e.failures > 0 {
         out += &format!("{} side records, {} failed candidates\n", e.trials, e.failures);
     }
+    e.uncompiled.iter().for_each(|task| out += &format!("without its kernel: {task}\n"));
     e.devices.iter().for_each(|device| out += &format!("for {device}\n"));
     let missing = e.missing_cubins.iter();
     missing.for_each(|digest| {

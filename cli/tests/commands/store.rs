@@ -2,6 +2,9 @@
 
 use crate::model::{Done, Home, done};
 use jet_cache::{CubinRef, Entry, Overlay, TaskKey};
+use jet_codegen::nvrtc::Nvrtc;
+use jet_codegen::schedule::Problem;
+use jet_runtime::schedule_key::schedule_key;
 use std::path::PathBuf;
 
 /// A home whose store has the defaults of a small model's one-token tasks, as `jet-tune run` leaves them.
@@ -228,4 +231,52 @@ fn the_doctor_finds_what_is_damaged_and_what_mends_it() {
     assert_eq!(json.code, 3);
     assert!(json.out.contains("does not begin as a jet pack"), "{}", json.out);
     home.says(&["doctor", "--threads", "1"]).ok();
+}
+
+/// An entry of a GPU's task with its default schedule, as a tuner on one would leave it.
+fn gpu_entry(arch: &str) -> Entry {
+    let device = jet_runtime::device::open("emulated:sm_80", 0).unwrap();
+    let dims = [("align", 8), ("group", 48), ("shared", 0), ("tokens", 8), ("width", 48)];
+    let problem = Problem::new("norm", "bf16 x=f32", &dims);
+    let family = device.family("norm").unwrap();
+    let identity = jet_cache::Fingerprint::new("emulated").with("arch", arch);
+    serde_json::from_value(serde_json::json!({
+        "key": schedule_key(&identity, family, &problem), "schedule": family.default_values(&problem).0,
+        "status": "modelled", "grade": "modelled", "origin": "local"
+    }))
+    .unwrap()
+}
+
+#[test]
+fn an_export_takes_the_kernels_of_gpu_tasks_along_or_names_those_without() {
+    if let Err(e) = Nvrtc::get() {
+        return println!(
+            "skipped: an_export_takes_the_kernels_of_gpu_tasks_along_or_names_those_without: {e}"
+        );
+    }
+    let home = Home::new();
+    let mut overlay = home.overlay();
+    overlay.commit(gpu_entry("sm_80")).unwrap();
+    drop(overlay);
+    let pack = home.text("gpu.jetpack");
+    let bare = home.says(&["export", &pack, "--no-cubins", "--json"]).ok().json();
+    assert_eq!((bare["cubins"].as_u64(), bare["entries"].as_u64()), (Some(0), Some(1)), "{bare}");
+    let whole = home.says(&["export", &pack, "--json"]).ok().json();
+    assert_eq!((whole["cubins"].as_u64(), whole["entries"].as_u64()), (Some(1), Some(1)), "{whole}");
+    // An architecture of another jet.
+    let mut overlay = home.overlay();
+    overlay.commit(gpu_entry("sm_75")).unwrap();
+    drop(overlay);
+    let told = home.says(&["export", &home.text("more.jetpack"), "--json"]).fails(3, &[]).json();
+    let uncompiled = told["uncompiled"].as_array().unwrap();
+    assert_eq!((told["cubins"].as_u64(), uncompiled.len()), (Some(1), 1), "{told}");
+    let why = uncompiled[0].as_str().unwrap();
+    assert!(why.contains("norm[") && why.contains("sm_75"), "{why}");
+
+    // What is brought back is as it was shipped, and is not compiled again.
+    let second = Home::new();
+    second.says(&["import", &pack]).ok();
+    let again = second.says(&["export", &second.text("again.jetpack"), "--json"]);
+    assert!(!again.err.contains("kernels for"), "{}", again.err);
+    assert_eq!(again.ok().json()["cubins"].as_u64(), Some(1));
 }

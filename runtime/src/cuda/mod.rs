@@ -19,7 +19,6 @@ use crate::Error;
 use crate::device::{Device, Fingerprint, Grade};
 use crate::gpu::{Backend, Driver, GpuDevice, fault, store};
 use jet_codegen::arch::{self, Arch};
-use jet_codegen::nvrtc::Output;
 use machine::Machine;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -222,10 +221,6 @@ impl Driver for Cuda {
 
     fn arch(&self) -> &'static Arch {
         self.arch
-    }
-
-    fn image(&self) -> Output {
-        Output::Cubin
     }
 
     fn grade(&self) -> Grade {

@@ -4,15 +4,13 @@ use super::exec::GpuExecutable;
 use super::place::{StateLayout, arena};
 use super::{Backend, numbers};
 use crate::Error;
-use crate::device::{
-    Bench, Device, Executable, Fingerprint, Footprint, Grade, LoadRequest, Precision, ShippedKernel,
-};
+use crate::device::{Bench, Device, Executable, Fingerprint, Footprint, Grade, LoadRequest, Precision};
 use jet_codegen::arch::Arch;
 use jet_codegen::kernel::families;
 use jet_codegen::launch::{self, Operand, Plan};
-use jet_codegen::nvrtc::{CubinStore, Output};
+use jet_codegen::nvrtc::CubinStore;
 use jet_codegen::program::Program;
-use jet_codegen::schedule::{Family, Problem, Values};
+use jet_codegen::schedule::{Family, Problem};
 use jet_dsl::weight::WeightRef;
 use jet_numerics::DType;
 use std::collections::HashSet;
@@ -31,8 +29,6 @@ pub trait Driver: Send + Sync {
     fn fingerprint(&self) -> Fingerprint;
     /// Bytes free on the device, where it knows.
     fn memory_available(&self) -> Option<u64>;
-    /// What its backends load.
-    fn image(&self) -> Output;
     /// A backend with memory of its own.
     fn open(&self) -> Result<Box<dyn Backend>, Error>;
 }
@@ -122,11 +118,6 @@ impl<D: Driver> Device for GpuDevice<D> {
         let backend = self.driver.open()?;
         let store = self.store.as_ref();
         Ok(Box::new(GpuExecutable::load(self.name(), backend, plan, footprint, request, store)?))
-    }
-
-    fn kernel(&self, problem: &Problem, values: &Values) -> Result<Option<ShippedKernel>, Error> {
-        let (arch, image) = (self.driver.arch(), self.driver.image());
-        super::kernels::shippable(&self.name(), arch, image, self.store.as_ref(), problem, values).map(Some)
     }
 
     fn bench(&self, problem: &Problem) -> Result<Box<dyn Bench>, Error> {

@@ -3,18 +3,17 @@
 
 use super::fault;
 use crate::Error;
-use crate::device::ShippedKernel;
 use crate::select::ScheduleSource;
 use jet_codegen::arch::Arch;
-use jet_codegen::kernel::{Source, families, find};
+use jet_codegen::kernel::{Source, families};
 use jet_codegen::nvrtc::{Compiled, Compiler, CubinStore, Job, NvrtcError, Output, source_name};
 use jet_codegen::program::Rows;
-use jet_codegen::schedule::{Problem, Values};
+use jet_codegen::schedule::Problem;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest time that one source may take to compile.
-const DEADLINE: Duration = Duration::from_secs(300);
+pub(super) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// A source that has to be found or compiled.
 pub(super) struct Needed {
@@ -93,27 +92,4 @@ impl Kernels<'_> {
         };
         missing.iter().zip(results).map(named).collect()
     }
-}
-
-/// The kernel of `problem` with the schedule `values`, as it is shipped. It is compiled only if this machine has not done so
-/// before.
-///
-/// # Errors
-/// There is no such family, the schedule is not legal here, or the compiler refuses the source or is not there.
-pub(super) fn shippable(
-    device: &str,
-    arch: &'static Arch,
-    image: Output,
-    store: Option<&CubinStore>,
-    problem: &Problem,
-    values: &Values,
-) -> Result<ShippedKernel, Error> {
-    let refused = |why: String| Error::Data(format!("no kernel of {problem} on {device}: {why}"));
-    let kernel = find(&problem.family).ok_or_else(|| refused("no such family".to_owned()))?;
-    let source = kernel.emit(problem, values, arch).map_err(|why| refused(why.0))?;
-    let name = source_name(&source.text);
-    let compiler = Compiler::find(store).map_err(|e| fault(device, e))?;
-    let job = Job { source: Arc::from(source.text), arch, output: image };
-    let compiled = compiler.compile(&job).map_err(|e| fault(device, e))?;
-    Ok(ShippedKernel { name, arch: arch.name.to_owned(), bytes: compiled.to_bytes() })
 }

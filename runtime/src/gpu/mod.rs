@@ -8,10 +8,12 @@ mod device;
 mod exec;
 mod kernels;
 mod place;
+mod shipping;
 mod state;
 
 pub use backend::{Backend, LaunchSpec, Mark, Memory, Module, Place, Value};
 pub use device::{Driver, GpuDevice};
+pub use shipping::{Shippable, Shipping};
 
 use crate::Error;
 use crate::device::Precision;
