@@ -264,7 +264,7 @@ fn a_second_run_finds_everything_stored() {
     let cache = jet_cache::ScheduleCache::open(folder.path(), Mode::Frozen);
     for task in &tasks {
         let found = cache.lookup(&task.key, &|_| Ok(())).unwrap();
-        assert_eq!(found.schedule.unwrap()["tile"], 32);
+        assert_eq!(found.schedule().unwrap()["tile"], 32);
     }
     assert_eq!(cache.counts().exact, 3);
 

@@ -95,7 +95,8 @@ fn covered(cache: &ScheduleCache, key: &TaskKey, legal: Legal<'_>) -> Covered {
         Ok(found) => {
             task.rung = found.rung.to_string();
             task.status = found.entry.as_ref().map(|entry| entry.status.to_string());
-            (task.schedule, task.soft, task.reason) = (found.schedule, found.soft, found.reason.into_owned());
+            (task.schedule, task.soft, task.reason) =
+                (found.schedule().cloned(), found.soft, found.reason.into_owned());
         }
         Err(frozen) => task.reason = frozen.to_string(),
     }

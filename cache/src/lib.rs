@@ -28,7 +28,7 @@
 //! let key = TaskKey::new(TaskFields::new(device, "gemm", 1, "q4_1/int8", "cpu-1").dim("n", 576).dim("tokens", 64));
 //! let cache = ScheduleCache::empty(Mode::Default);
 //! let found = cache.lookup(&key, &|_| Ok(())).unwrap();
-//! assert!(found.schedule.is_none(), "nothing is stored yet: the family's default runs");
+//! assert!(found.schedule().is_none(), "nothing is stored yet: the family's default runs");
 //! assert_eq!(cache.counts().default, 1);
 //! # let _: Dims = Dims::new();
 //! ```

@@ -74,8 +74,6 @@ impl fmt::Display for Rung {
 pub struct Found {
     /// Which step served.
     pub rung: Rung,
-    /// The schedule; `None` at [`Rung::Default`], where the family says it.
-    pub schedule: Option<NamedIntegers>,
     /// The record behind it.
     pub entry: Option<Arc<Entry>>,
     /// Why no higher rung served; empty for an exact hit.
@@ -83,6 +81,13 @@ pub struct Found {
     /// The soft facts that were others when the record was made, as `driver: 570.1 then, 580.2 here`: the schedule is
     /// right, and whether it is still the fastest is for `jet-tune verify` to say.
     pub soft: Vec<String>,
+}
+
+impl Found {
+    /// The schedule; `None` at [`Rung::Default`], where the family says it.
+    pub fn schedule(&self) -> Option<&NamedIntegers> {
+        self.entry.as_ref().map(|entry| &entry.schedule)
+    }
 }
 
 /// How many look-ups each rung has served.
@@ -279,7 +284,7 @@ impl ScheduleCache {
 
     fn hit(&self, rung: Rung, entry: Arc<Entry>, reason: Reason) -> Found {
         let soft = if self.here.is_empty() { Vec::new() } else { entry.soft_differences(&self.here) };
-        Found { rung, schedule: Some(entry.schedule.clone()), entry: Some(entry), reason, soft }
+        Found { rung, entry: Some(entry), reason, soft }
     }
 
     /// The best usable record under exactly this key: an upper layer's, unless a lower one has a higher status.
@@ -345,7 +350,7 @@ fn standing(entry: &Entry) -> (bool, crate::Status) {
 }
 
 fn miss(reason: Reason) -> Found {
-    Found { rung: Rung::Default, schedule: None, entry: None, reason, soft: Vec::new() }
+    Found { rung: Rung::Default, entry: None, reason, soft: Vec::new() }
 }
 
 #[cfg(test)]
@@ -361,7 +366,7 @@ mod tests {
     }
 
     fn tile(found: &Found) -> i64 {
-        found.schedule.as_ref().unwrap()["tile"]
+        found.schedule().unwrap()["tile"]
     }
 
     const ANY: Legal<'static> = &|_| Ok(());
@@ -379,7 +384,7 @@ mod tests {
         for outside in [8, 512] {
             let found = ask(outside);
             assert_eq!(found.rung, Rung::Default);
-            assert!(found.schedule.is_none() && found.reason.contains("both sides"), "{}", found.reason);
+            assert!(found.schedule().is_none() && found.reason.contains("both sides"), "{}", found.reason);
         }
         assert_eq!(cache.counts().to_string(), "exact 1, bucket 2, default 2");
     }

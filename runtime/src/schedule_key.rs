@@ -54,7 +54,7 @@ impl ScheduleSource for CachedSchedules<'_> {
             Rung::Bucket => Hit::Bucket,
             Rung::Default => return None,
         };
-        Some((Values(found.schedule?), hit))
+        Some((Values(found.schedule()?.clone()), hit))
     }
 
     fn kernel(&self, family: &dyn Family, problem: &Problem, name: &str) -> Option<Vec<u8>> {
