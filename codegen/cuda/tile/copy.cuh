@@ -71,23 +71,33 @@ struct TileCopies {
     static constexpr int pitch = Tile::stride * static_cast<int>(sizeof(T));
     static constexpr int pieces = Tile::rows * across, own = ceil_div(pieces, kThreads);
     static_assert(kThreads % across == 0, "threads copy whole rows");
+    // Eight lanes that write at a time have a row of 128 bytes. Of rows of 64 they have two pieces of every other one:
+    // with the padding of 16 bytes whole neighbouring rows would meet in a bank.
+    __device__ static int row() {
+        const int lane = threadIdx.x % 32;
+        return across == 4 ? threadIdx.x / 32 * 8 + lane / 2 % 4 * 2 + lane / 8 % 2 : threadIdx.x / across;
+    }
+    __device__ static int piece() {
+        const int lane = threadIdx.x % 32;
+        return across == 4 ? lane % 2 + lane / 16 * 2 : threadIdx.x % across;
+    }
     const T* base;
     const T* from[own];
     int left;  // columns that are there, from this thread's on
     // Row r of the tile begins `row_at(r)` values behind `base`, the first tile at column `col`. All rows must be there.
     template <class RowAt>
     __device__ TileCopies(const T* base, int col, RowAt row_at) : base(base) {
-        const int row = threadIdx.x / across, own_col = col + threadIdx.x % across * vec;
+        const int own_col = col + piece() * vec;
         left = kWidth - own_col;
 #pragma unroll
-        for (int i = 0; i < own; ++i) from[i] = base + row_at(row + i * down) + own_col;
+        for (int i = 0; i < own; ++i) from[i] = base + row_at(row() + i * down) + own_col;
     }
     // All threads begin to copy the next tile to the address `to`.
     __device__ void next(unsigned to) {
-        to += threadIdx.x / across * pitch + threadIdx.x % across * 16;
+        to += row() * pitch + piece() * 16;
         for_constants<own>([&](auto i) {
             constexpr int kAt = decltype(i)::value, kOffset = kAt * down * pitch;
-            if ((kAt + 1) * kThreads <= pieces || threadIdx.x + kAt * kThreads < pieces) {
+            if ((kAt + 1) * kThreads <= pieces || row() + kAt * down < Tile::rows) {
                 if constexpr (kWidth % Tile::cols == 0) {
                     copy_async_at<kOffset>(to, from[kAt]);
                 } else {

@@ -183,10 +183,16 @@ fn case(
     }
 }
 
-/// Runs a slice of a model's product on Hopper and gives what it counted, over the floors.
-fn on_hopper(shape: (usize, usize, usize), formats: &Formats, accumulate: bool) -> Option<rig::Counted> {
-    let nvrtc = nvrtc("gemm on Hopper")?;
-    let arch = arch::parse("sm_90a").expect("it is a row");
+/// Runs a slice of a model's product under its default, which must be of the form that is named, and gives what it
+/// counted and the schedule.
+fn slice_of_a_model(
+    (target, form): (&str, i64),
+    shape: (usize, usize, usize),
+    formats: &Formats,
+    accumulate: bool,
+) -> Option<(rig::Counted, Schedule)> {
+    let nvrtc = nvrtc("gemm for many tokens")?;
+    let arch = arch::parse(target).expect("it is a row");
     let mut case = {
         let extras = Extras { bias: !accumulate, accumulate, ..Extras::default() };
         case(&mut Dice::new(3), shape, (8, 8), formats, extras)
@@ -199,7 +205,7 @@ fn on_hopper(shape: (usize, usize, usize), formats: &Formats, accumulate: bool) 
     let mut whole = case.problem.clone();
     whole.dims.extend([("tokens".to_owned(), 2048), ("n".to_owned(), 8960)]);
     let values = GemmKernel.default_for(&whole, arch).expect("it is served");
-    assert_eq!(values.get("form"), Some(2), "warpgroup products are preferred: {values}");
+    assert_eq!(values.get("form"), Some(form), "{values}");
     let source = GemmKernel.emit(&case.problem, &values, arch).expect("it is legal");
     let c = rig::counted(nvrtc, &case, &source, arch).unwrap_or_else(|e| panic!("{}: {e}", case.problem));
     let floor = GemmKernel.floor(&case.problem);
@@ -214,7 +220,29 @@ fn on_hopper(shape: (usize, usize, usize), formats: &Formats, accumulate: bool) 
         c.ideal_wavefronts,
         c.warp_instructions
     );
-    Some(c)
+    Some((c, Schedule::from_values(&values).expect("it is a schedule")))
+}
+
+#[test]
+fn prefill_reads_each_operand_once_a_tile() {
+    let formats = Formats::new(Elem::Bf16, &[]);
+    let (rows, n) = (256, 512);
+    let mut instructions = Vec::new();
+    for k in [256, 512] {
+        let Some((c, s)) = slice_of_a_model(("sm_80", 1), (rows, n, k), &formats, true) else { return };
+        assert!(s.tile_m * s.tile_n >= 128 * 128, "{s:?}");
+        // Products of 16 x 8 x 16.
+        assert_eq!(c.tensor_instructions, (rows / 16 * n / 8 * k / 16) as u64);
+        let operands = (rows * n.div_ceil(s.tile_n) + n * rows.div_ceil(s.tile_m)) * k * 2;
+        assert_eq!(c.sector_bytes, (operands + 2 * rows * n * 2) as u64);
+        assert_eq!(c.wavefronts, c.ideal_wavefronts);
+        instructions.push((c.warp_instructions, c.tensor_instructions));
+    }
+    // Reading fragments, copying tiles and walking the ring take little more than the products themselves.
+    let [(short, few), (long, many)] = instructions[..] else { unreachable!("two depths") };
+    let per_product = (long - short) as f64 / (many - few) as f64;
+    println!("{per_product:.2} instructions for a product in the main loop");
+    assert!(per_product < 2.2, "{per_product:.2} instructions for a product");
 }
 
 #[test]
@@ -225,7 +253,9 @@ fn hopper_multiplies_by_warpgroups() {
         (Formats::new(Elem::Bf16, &[]), true),
         (Formats::new(Elem::Bf16, &[("out", Elem::F32)]), true),
     ] {
-        let Some(c) = on_hopper((rows, n, k), &formats, accumulate) else { return };
+        let Some((c, _)) = slice_of_a_model(("sm_90a", 2), (rows, n, k), &formats, accumulate) else {
+            return;
+        };
         // Products of 64 x 256 x 16, seen by each of four warps.
         assert_eq!(c.tensor_instructions, (4 * rows / 64 * n.div_ceil(256) * k / 16) as u64);
         assert_eq!(c.tensor_flops, 2 * (rows * n * k) as u64);
