@@ -60,6 +60,15 @@ pub struct LinearPart {
     pub rows: usize,
 }
 
+/// What a projection's results pass last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Activation {
+    /// A function of each.
+    Unary(Unary),
+    /// `act(gate) · up`: of two parts of one width, the first is the gate.
+    Glu(Act),
+}
+
 /// `out (+)= x · Wᵀ + b`, with the parts' outputs side by side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Linear {
@@ -73,6 +82,18 @@ pub struct Linear {
     pub accumulate: bool,
     /// Always in float32, whatever the model's precision (the router of a mixture of experts).
     pub exact: bool,
+    /// Applied to the results, which then do not accumulate. With a gate they are in the first half of `out`, and what
+    /// its second half holds afterwards is anything.
+    pub act: Option<Activation>,
+}
+
+impl Linear {
+    /// Where the results are.
+    pub fn results(&self) -> View {
+        let rows: usize = self.parts.iter().map(|p| p.rows).sum();
+        let halves = if matches!(self.act, Some(Activation::Glu(_))) { 2 } else { 1 };
+        View { width: rows / halves, ..self.out }
+    }
 }
 
 /// Which comes first in a gated norm.

@@ -1,6 +1,6 @@
 //! A program: ops over named buffers, with the states it carries.
 
-use crate::op::{BufId, Op, StateId, View};
+use crate::op::{Activation, BufId, Op, StateId, View};
 use serde::Serialize;
 use std::fmt;
 
@@ -157,8 +157,12 @@ impl fmt::Display for Program {
                 |views: Vec<View>| views.into_iter().map(|v| self.show(v)).collect::<Vec<_>>().join(", ");
             let layer = s.layer.map_or_else(|| "-".to_owned(), |l| l.to_string());
             let detail = match &s.op {
-                Op::Linear(l) if l.accumulate => " +=",
-                _ => "",
+                Op::Linear(l) if l.accumulate => " +=".to_owned(),
+                Op::Linear(l) => l.act.map_or_else(String::new, |act| match act {
+                    Activation::Unary(f) => format!(" {f:?} of").to_lowercase(),
+                    Activation::Glu(act) => format!(" {act:?} of").to_lowercase(),
+                }),
+                _ => String::new(),
             };
             writeln!(
                 f,

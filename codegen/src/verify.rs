@@ -1,6 +1,6 @@
 //! What must hold of a program, checked after every rewrite.
 
-use crate::op::{Op, View};
+use crate::op::{Activation, Op, View};
 use crate::program::Program;
 use std::collections::HashSet;
 
@@ -39,6 +39,14 @@ pub fn verify(p: &Program) -> Result<(), String> {
             let rows: usize = l.parts.iter().map(|p| p.rows).sum();
             if rows != l.out.width {
                 return Err(at(format!("{rows} rows of weights for {} columns", l.out.width)));
+            }
+            if l.act.is_some() && l.accumulate {
+                return Err(at("what is added to an output passes no activation".into()));
+            }
+            if matches!(l.act, Some(Activation::Glu(_)))
+                && !matches!(l.parts.as_slice(), [gate, up] if gate.rows == up.rows)
+            {
+                return Err(at("a gate and what it lets through are two parts of one width".into()));
             }
         }
         if let Some((r, w)) = hazard(&step.op) {

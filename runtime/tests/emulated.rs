@@ -124,6 +124,8 @@ const ALONE: &[&str] = &[
     "elementwise[align=8 gates=1 tokens=3 width=6] bf16 a=f32 b=f32",
     "gemm[accumulate=1 align=8 bias=0 k=72 n=40 out_align=8 tokens=19] bf16 out=f32",
     "gemm[accumulate=0 align=4 bias=1 k=60 n=36 out_align=4 tokens=19] f32",
+    "gemm[accumulate=0 act=1 align=8 bias=0 k=72 n=40 out_align=8 tokens=19] bf16",
+    "gemm[accumulate=0 align=8 bias=1 glu=1 k=72 n=40 out_align=8 tokens=3] bf16",
     "route[experts=8 n_group=2 normalise=1 tokens=7 top_k=3 topk_group=1] f32",
     "experts[accumulate=0 align=8 experts=5 hidden=24 out_align=8 relu2=1 tokens=9 top_k=2 width=32] bf16 gates=f32 ids=f32",
     "kv_append[align=8 d_head=24 kv_heads=2 tokens=6] bf16",
@@ -173,6 +175,8 @@ fn a_problem_that_no_program_gives_is_refused_with_the_reason() {
         ("norm[align=8 group=48 odd=1 shared=0 tokens=5 width=48] bf16", "`odd` is unknown"),
         ("argmax[width=48 tokens=5] f32", "no program has such a kernel"),
         ("conv[align=8 bias=1 channels=48 silu=1 taps=4 tokens=11] f16", "no program computes in f16"),
+        ("gemm[act=1 align=8 glu=1 k=72 n=40 out_align=8 tokens=3] bf16", "`act` of 1 with `glu` of 1"),
+        ("gemm[align=8 k=72 n=40 out_align=8 row_scale=1 tokens=3] bf16", "`row_scale` is unknown"),
     ] {
         let problem: Problem = text.parse().expect("it is a problem");
         let e = device.bench(&problem).err().unwrap_or_else(|| panic!("{text} was taken")).to_string();

@@ -4,7 +4,9 @@
 //! no state carried from call to call. It shares no code with any device and knows nothing of schedules. Sections are
 //! those of the papers: Mamba-2 (arXiv 2405.21060), gated delta rule (arXiv 2412.06464), JetBlock (arXiv 2508.15884).
 
-use jet_codegen::op::{Attention, Experts, GateOrder, GatedDelta, Linear, Op, RopeSpec, Ssd, Unary, View};
+use jet_codegen::op::{
+    Activation, Attention, Experts, GateOrder, GatedDelta, Linear, Op, RopeSpec, Ssd, Unary, View,
+};
 use jet_codegen::program::{Program, Rows};
 use jet_dsl::block::{Act, RopeScaling};
 use jet_dsl::weight::WeightRef;
@@ -162,10 +164,7 @@ impl<'a> Reference<'a> {
                 }
             }
             Op::Unary { f, x, out } => {
-                let f: fn(f64) -> f64 = match f {
-                    Unary::Silu => silu,
-                    Unary::Relu2 => relu2,
-                };
+                let f = unary(*f);
                 self.rows(*x, *out, |row| row.into_iter().map(f).collect());
             }
             Op::Glu { gate, up, act, out } => {
@@ -213,6 +212,15 @@ impl<'a> Reference<'a> {
             }
             if l.accumulate {
                 values.iter_mut().zip(self.get(l.out, t)).for_each(|(v, old)| *v += old);
+            }
+            match l.act {
+                Some(Activation::Unary(f)) => values.iter_mut().for_each(|v| *v = unary(f)(*v)),
+                Some(Activation::Glu(act)) => {
+                    let (gate, up) = values.split_at(values.len() / 2);
+                    let gated = activated(act, gate, up);
+                    values[..gated.len()].copy_from_slice(&gated);
+                }
+                None => {}
             }
             self.put(l.out, t, &values);
         }
@@ -352,6 +360,13 @@ fn relu2(x: f64) -> f64 {
 
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+fn unary(f: Unary) -> fn(f64) -> f64 {
+    match f {
+        Unary::Silu => silu,
+        Unary::Relu2 => relu2,
+    }
 }
 
 fn activated(act: Act, gate: &[f64], up: &[f64]) -> Vec<f64> {

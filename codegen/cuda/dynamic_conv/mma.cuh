@@ -1,6 +1,9 @@
 Taps generated per token by mma.sync on 16-bit operands and applied where they come out: the main loop is that of a
 matrix product, and of a tile's kTileN columns four are the taps of one channel.
 
+//@ kThreads
+constexpr int kThreads = kWarpsM * kWarpsN * 32;
+
 //@ kTileChannels SignalTile ResultTile
 constexpr int kTileChannels = kTileN / 4;
 constexpr int kHalo = 3;  // rows that the first token of a tile looks back
@@ -69,13 +72,14 @@ dynamic_conv_mma(const UType* u, int u_stride, const HType* h, int h_stride, con
     // Compute: each step frees the stage of the step before for the copies of a later one.
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int warp_row = warp % kWarpsM * kWarpRows, warp_col = warp / kWarpsM * kWarpCols;
+    const LanePlace place(ring, warp_row, warp_col);
     Accumulators taps;
     for (int step = 0; step < kSteps; ++step) {
         copy_wait<kStages - 2>();
         __syncthreads();
         if (step + kStages - 1 < kSteps) cta_load(step + kStages - 1);
         copy_commit();
-        warp_multiply(taps, Stage(ring + step % kStages * Stage::bytes), warp_row, warp_col);
+        warp_multiply(taps, place, step % kStages * Stage::bytes);
     }
     __syncthreads();  // the ring has been read
 

@@ -1,5 +1,8 @@
 mma.sync on 16-bit operands, rows gathered by asynchronous copies through a ring of kStages stages.
 
+//@ kThreads
+constexpr int kThreads = kWarpsM * kWarpsN * 32;
+
 //@ Sums
 using Sums = Accumulators;
 
@@ -48,12 +51,13 @@ __device__ inline void cta_multiply(Sums& sum, unsigned char* memory, RowOfX x_r
     }
     const int warp = threadIdx.x / 32;
     const int warp_row = warp % kWarpsM * kWarpRows, warp_col = warp / kWarpsM * kWarpCols;
+    const LanePlace place(memory, warp_row, warp_col);
     for (int step = 0; step < kSteps; ++step) {
         copy_wait<kStages - 2>();
         __syncthreads();
         if (step + kStages - 1 < kSteps) cta_fill(step + kStages - 1);
         copy_commit();
-        warp_multiply(sum, Stage(memory + step % kStages * Stage::bytes), warp_row, warp_col);
+        warp_multiply(sum, place, step % kStages * Stage::bytes);
     }
 }
 

@@ -1,5 +1,18 @@
 Multiply-adds in float, whatever the operands are stored as.
 
+//@ kThreads kAcross kDown kThreadRows kThreadCols
+constexpr int kThreads = kWarpsM * kWarpsN * 32;
+constexpr int kAcross = 16, kDown = kThreads / kAcross;  // threads along the columns and along the rows
+constexpr int kThreadRows = kTileM / kDown, kThreadCols = kTileN / kAcross;
+static_assert(kTileM % kDown == 0 && kTileN % kAcross == 0, "threads share the tile evenly");
+
+//@ Shared
+// Both tiles with k outermost, so that neighbouring threads read neighbouring words.
+struct Shared {
+    float x[kTileK][kTileM + 1];
+    float weight[kTileK][kTileN + 1];
+};
+
 //@ Sums
 struct Sums { float at[kThreadRows][kThreadCols] = {}; };
 

@@ -10,6 +10,30 @@ __device__ inline void warp_load_matrix(unsigned (&out)[4], const void* row) {
                  : "memory");
 }
 
+//@ warp_load_matrix_at
+// The same from kOffset bytes behind `row` in shared memory, which costs no arithmetic.
+template <int kOffset>
+__device__ inline void warp_load_matrix_at(unsigned (&out)[4], unsigned row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4 + %5];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(row), "n"(kOffset)
+                 : "memory");
+}
+
+//@ lane_row_a
+// Where this lane's row of a 16x16 left operand lies, in bytes from its first value, `pitch` bytes from row to row.
+__device__ inline unsigned lane_row_a(int pitch) {
+    const int lane = threadIdx.x % 32;
+    return lane % 16 * pitch + lane / 16 * 16;
+}
+
+//@ lane_row_b
+// The same of two right operands, see warp_load_b.
+__device__ inline unsigned lane_row_b(int pitch) {
+    const int lane = threadIdx.x % 32;
+    return (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 16;
+}
+
 //@ warp_load_matrix_transposed
 // The same of the transposed tiles.
 __device__ inline void warp_load_matrix_transposed(unsigned (&out)[4], const void* row) {

@@ -3,6 +3,24 @@ Number formats and small shapes. A format's item brings its conversions to and f
 //@ ceil_div
 __host__ __device__ constexpr int ceil_div(int n, int per) { return (n + per - 1) / per; }
 
+//@ Constant
+// A number that the compiler knows, as a value.
+template <int kValue>
+struct Constant {
+    static constexpr int value = kValue;
+    __device__ constexpr operator int() const { return kValue; }
+};
+
+//@ for_constants
+// Calls f with the constants from kFrom to kCount - 1: a loop whose index may stand where only a constant may.
+template <int kCount, int kFrom = 0, class F>
+__device__ inline void for_constants(F&& f) {
+    if constexpr (kFrom < kCount) {
+        f(Constant<kFrom>{});
+        for_constants<kCount, kFrom + 1>(f);
+    }
+}
+
 //@ kSame
 // Whether two types are one.
 template <class A, class B>

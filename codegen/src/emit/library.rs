@@ -16,6 +16,7 @@ const TILES: &[(&str, &str)] = &[
     ("reduce", include_str!("../../cuda/tile/reduce.cuh")),
     ("scan", include_str!("../../cuda/tile/scan.cuh")),
     ("shared", include_str!("../../cuda/tile/shared.cuh")),
+    ("cluster", include_str!("../../cuda/tile/cluster.cuh")),
     ("copy", include_str!("../../cuda/tile/copy.cuh")),
     ("matrix", include_str!("../../cuda/tile/matrix.cuh")),
     ("mma", include_str!("../../cuda/tile/mma.cuh")),

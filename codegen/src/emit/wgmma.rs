@@ -6,24 +6,24 @@ use std::fmt::Write as _;
 /// Rows of one product.
 pub const ROWS: usize = 64;
 
-/// `warpgroup_product`: `sum = a · bᵀ`, plus `sum` where `keep`, over 64 rows, `n` columns and 16 values of k. Both
+/// `warpgroup_product`: `sum = a · bᵀ`, plus `sum` where `keep`, over 64 rows, `n` columns and 32 bytes of k. Both
 /// operands are K-major in shared memory, given by their descriptors.
 ///
 /// # Panics
 /// Where no instruction has this width or format.
 pub fn product(n: usize, elem: Elem) -> String {
     assert!(n.is_multiple_of(8) && (8..=256).contains(&n), "a product of {n} columns");
-    assert!(matches!(elem, Elem::Bf16 | Elem::F16), "a product of {elem}");
-    let sums = n / 2;
+    assert!(elem != Elem::F32, "a product of {elem}");
+    let (sums, k) = (n / 2, 32 / elem.bytes());
     let mut text = format!(
-        "// sum = a * b^T (+ sum where `keep`): {ROWS} rows, {n} columns, 16 of k; asynchronous.\n\
+        "// sum = a * b^T (+ sum where `keep`): {ROWS} rows, {n} columns, {k} of k; asynchronous.\n\
          __device__ inline void warpgroup_product(float (&sum)[{sums}], unsigned long long a, \
          unsigned long long b,\n{:41}bool keep) {{\n    asm volatile(\n",
         ""
     );
     let predicate = sums + 2;
     let _ = writeln!(text, "        \"{{\\n\\t.reg .pred p;\\n\\tsetp.ne.u32 p, %{predicate}, 0;\\n\\t\"");
-    let shape = format!("m{ROWS}n{n}k16.f32.{elem}.{elem}");
+    let shape = format!("m{ROWS}n{n}k{k}.f32.{elem}.{elem}");
     let _ = writeln!(text, "        \"wgmma.mma_async.sync.aligned.{shape} {{\"");
     let rows = |per: usize| (0..sums).step_by(per).map(move |at| at..(at + per).min(sums));
     for row in rows(16) {
@@ -31,7 +31,9 @@ pub fn product(n: usize, elem: Elem) -> String {
         let names: Vec<String> = row.map(|i| format!("%{i}")).collect();
         let _ = writeln!(text, "        \"{}{}\"", names.join(", "), if last { "}, " } else { ", " });
     }
-    let _ = writeln!(text, "        \"%{sums}, %{}, p, 1, 1, 0, 0;\\n\\t}}\"", sums + 1);
+    // Operands of 16 bits might also be transposed.
+    let signs = if elem.bytes() == 2 { "1, 1, 0, 0" } else { "1, 1" };
+    let _ = writeln!(text, "        \"%{sums}, %{}, p, {signs};\\n\\t}}\"", sums + 1);
     for row in rows(8) {
         let (first, last) = (row.start == 0, row.end == sums);
         let names: Vec<String> = row.map(|i| format!("\"+f\"(sum[{i}])")).collect();

@@ -1,5 +1,6 @@
 //! Rewrites of a program that every device profits from: one file each, one line in [`PASSES`].
 
+mod activation;
 mod merge_projections;
 mod residual;
 
@@ -18,6 +19,7 @@ pub struct Pass {
 pub const PASSES: &[Pass] = &[
     Pass { name: "merge_projections", run: merge_projections::run },
     Pass { name: "residual", run: residual::run },
+    Pass { name: "activation", run: activation::run },
 ];
 
 /// Removes buffers that no step names, and renumbers the rest.

@@ -19,6 +19,7 @@ pub mod gemm;
 pub mod kv_append;
 pub mod launch;
 pub mod norm;
+pub mod quantise;
 pub mod route;
 pub mod ssd;
 
@@ -45,6 +46,7 @@ pub const ALL: &[&dyn Kernel] = &[
     &route::RouteKernel,
     &experts::ExpertsKernel,
     &argmax::ArgmaxKernel,
+    &quantise::QuantiseKernel,
 ];
 
 /// The family called `name`.
@@ -133,6 +135,12 @@ pub trait Kernel: Sync {
         vec![default_values(self.params())]
     }
 
+    /// The schedules that tuning looks at, legal or not: all combinations of the parameters, unless a family leaves out
+    /// what none of its forms would take.
+    fn space(&self) -> Vec<Values> {
+        candidates(self.params())
+    }
+
     /// The form that `values` name.
     fn form(&self, values: &Values) -> Result<&'static dyn Form, Illegal> {
         let index = values.get("form").unwrap_or(0);
@@ -157,7 +165,8 @@ pub trait Kernel: Sync {
     /// What runs when nothing was tuned, or why nothing can run.
     fn default_for(&self, problem: &Problem, arch: &Arch) -> Result<Values, Illegal> {
         let mut reason = None;
-        for values in self.prefers(problem, arch).into_iter().chain(candidates(self.params())) {
+        let rest = std::iter::once_with(|| self.space()).flatten();
+        for values in self.prefers(problem, arch).into_iter().chain(rest) {
             match self.legal(problem, &values, arch) {
                 Ok(()) => return Ok(values),
                 Err(why) => reason = reason.or(Some(why)),
@@ -170,7 +179,7 @@ pub trait Kernel: Sync {
     /// All legal schedules of `problem`, the default first.
     fn candidates(&self, problem: &Problem, arch: &Arch) -> Vec<Values> {
         let Ok(default) = self.default_for(problem, arch) else { return vec![] };
-        let mut all = candidates(self.params());
+        let mut all = self.space();
         all.retain(|v| *v != default && self.legal(problem, v, arch).is_ok());
         all.insert(0, default);
         all

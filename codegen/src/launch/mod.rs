@@ -8,7 +8,7 @@ pub mod ops;
 pub mod typing;
 
 use crate::kernel::Elem;
-use crate::op::{Op, StateId, View};
+use crate::op::{Linear, Op, StateId, View};
 use crate::program::{Program, Rows};
 use crate::schedule::Problem;
 use jet_dsl::weight::WeightRef;
@@ -141,7 +141,7 @@ impl Weight {
 
 /// Lowers `program` for a GPU.
 pub fn plan(program: &Program, numbers: Numbers) -> Plan {
-    let (program, elems) = typing::typed(program, numbers);
+    let (program, elems) = typing::typed(&narrowed(program), numbers);
     plan_as(program, elems, numbers)
 }
 
@@ -157,6 +157,24 @@ pub fn plan_as(program: Program, elems: Vec<Elem>, numbers: Numbers) -> Plan {
         }
     }
     Plan { program, elems, numbers, steps }
+}
+
+/// The program without the halves of buffers that a gated projection uses where it has no epilogue: a GPU's kernels
+/// write results only. The projections' outputs are then as narrow as their results.
+fn narrowed(program: &Program) -> Program {
+    let mut p = program.clone();
+    for (i, step) in program.steps.iter().enumerate() {
+        let Op::Linear(l) = &step.op else { continue };
+        let (out, results) = (l.out, l.results());
+        let whole = out.col == 0 && out.width == p.buf(out.buf).width && !p.buf(out.buf).output;
+        let inside = |v: &View| v.buf != out.buf || v.col + v.width <= results.width;
+        let mut others = program.steps.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, s)| &s.op);
+        if results != out && whole && others.all(|op| op.reads().iter().chain(&op.writes()).all(inside)) {
+            p.buffers[out.buf.0 as usize].width = results.width;
+            p.steps[i].op = Op::Linear(Linear { out: results, ..l.clone() });
+        }
+    }
+    p
 }
 
 /// What lowering an op works with.
@@ -319,6 +337,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_activation_is_part_of_its_projection() {
+        let problems = |act| {
+            let p = plan(&lower(&model(act), LowerOptions::default()), Numbers::Bf16);
+            let gemms = |q: &Problem| q.family == "gemm" && q.dim("n") == 36;
+            let elementwise = |q: &Problem| q.family == "elementwise";
+            let all = p.problems(512);
+            (
+                all.iter().find(|q| gemms(q)).cloned().unwrap(),
+                all.iter().filter(|q| elementwise(q)).count(),
+                p,
+            )
+        };
+        let (gemm, relu2, p) = problems(Act::Relu2);
+        assert_eq!((gemm.dim("act"), gemm.dim("glu")), (1, 0));
+        assert!(p.program.buffers.iter().all(|b| b.width <= 40), "{}", p.program);
+        let (gemm, swiglu, p) = problems(Act::Swiglu);
+        assert_eq!((gemm.dim("act"), gemm.dim("glu"), swiglu), (0, 1, relu2));
+        // Only results are stored.
+        assert!(p.program.buffers.iter().all(|b| b.width <= 40), "{}", p.program);
+        assert_eq!(problems(Act::Geglu).0.dim("glu"), 2);
     }
 
     #[test]

@@ -87,7 +87,14 @@ pub fn lower_plain(spec: &ModelSpec, options: LowerOptions) -> Program {
     let part = LinearPart { weight: head, bias: None, rows: spec.vocab as usize };
     p.push(
         None,
-        Op::Linear(Linear { x: last, parts: vec![part], out: logits, accumulate: false, exact: false }),
+        Op::Linear(Linear {
+            x: last,
+            parts: vec![part],
+            out: logits,
+            accumulate: false,
+            exact: false,
+            act: None,
+        }),
     );
     p
 }
@@ -135,7 +142,14 @@ impl BlockCx<'_> {
     fn project_into(&mut self, x: View, role: Role, bias: Option<Role>, out: View) {
         let part =
             LinearPart { weight: self.weight(role), bias: bias.map(|b| self.weight(b)), rows: out.width };
-        self.push(Op::Linear(Linear { x, parts: vec![part], out, accumulate: false, exact: false }));
+        self.push(Op::Linear(Linear {
+            x,
+            parts: vec![part],
+            out,
+            accumulate: false,
+            exact: false,
+            act: None,
+        }));
     }
 
     /// The block's last projection, back to the model's width.

@@ -10,7 +10,14 @@ pub(super) fn lower(cx: &mut BlockCx<'_>, b: &Moe, x: View) -> View {
     let (n, top_k, d) = (b.n_experts as usize, b.top_k as usize, cx.h.width);
     let logits = cx.buffer("router", n);
     let part = LinearPart { weight: cx.weight(Role::Router), bias: None, rows: n };
-    cx.push(Op::Linear(Linear { x, parts: vec![part], out: logits, accumulate: false, exact: true }));
+    cx.push(Op::Linear(Linear {
+        x,
+        parts: vec![part],
+        out: logits,
+        accumulate: false,
+        exact: true,
+        act: None,
+    }));
     let (ids, gates) = (cx.buffer("ids", top_k), cx.buffer("gates", top_k));
     let route = Op::Route {
         logits,

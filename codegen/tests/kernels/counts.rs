@@ -3,7 +3,7 @@
 
 use crate::case::{Case, Operand};
 use crate::dice::Dice;
-use crate::{conv, dynamic_conv, nvrtc, rig, ssd};
+use crate::{conv, dynamic_conv, nvrtc, quantise, rig, ssd};
 use jet_codegen::arch;
 use jet_codegen::kernel;
 
@@ -24,6 +24,14 @@ const CASES: &[Counted] = &[
         whole: &[("tokens", 2048), ("channels", 12_288)],
         // The filter is read once a piece of 64 tokens.
         bytes: 1.2,
+        wavefronts: 0.0,
+    },
+    Counted {
+        what: "quantise",
+        make: quantise::model,
+        whole: &[("tokens", 2048)],
+        // The scales of a row lie in a sector each with those of its neighbours.
+        bytes: 1.1,
         wavefronts: 0.0,
     },
     Counted {

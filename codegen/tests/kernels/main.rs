@@ -25,6 +25,7 @@ mod experts;
 mod gated_delta;
 mod gemm;
 mod norm;
+mod quantise;
 mod route;
 mod ssd;
 
@@ -47,6 +48,7 @@ const FAMILIES: &[&dyn Family] = &[
     &route::Route,
     &experts::Experts,
     &argmax::Argmax,
+    &quantise::Quantise,
 ];
 
 /// Families to look at, each with its kernel.

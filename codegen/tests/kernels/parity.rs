@@ -17,7 +17,12 @@ fn draw(
     let case = family.random(dice);
     // Mostly the architecture that everything must run on.
     let target = target.unwrap_or_else(|| dice.of(&["sm_80", "sm_80", "sm_90a"]));
-    let arch = arch::parse(target).expect("it is a row");
+    let mut arch = arch::parse(target).expect("it is a row");
+    // What an architecture cannot do is refused with the reason; a later one can.
+    if let Err(why) = kernel.default_for(&case.problem, arch) {
+        assert!(why.0.contains(arch.name), "{why}");
+        arch = arch::parse("sm_90a").expect("it is a row");
+    }
     let legal = kernel.candidates(&case.problem, arch);
     assert!(
         !legal.is_empty(),

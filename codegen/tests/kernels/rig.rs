@@ -40,10 +40,17 @@ pub struct Counted {
     pub conflicts: Vec<(u64, String)>,
     /// Sectors of global memory, by instruction.
     pub traffic: Vec<(u64, String)>,
+    /// Bytes read and written of each buffer: in all, and different ones.
+    pub buffers: BTreeMap<String, (u64, u64)>,
 }
 
 impl Counted {
     fn add(&mut self, report: &Report) {
+        for b in report.counters.iter().flat_map(|c| &c.buffers) {
+            let at = self.buffers.entry(b.name.clone()).or_default();
+            at.0 += b.read_bytes + b.written_bytes;
+            at.1 += b.unique_read_bytes + b.unique_written_bytes;
+        }
         for c in report.counters.iter().flat_map(|c| &c.lines) {
             let what = || format!("{}: {} in line {}", report.kernel, c.instruction, c.line);
             self.warp_instructions += c.warp;

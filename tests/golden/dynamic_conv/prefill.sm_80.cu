@@ -16,6 +16,22 @@ constexpr int kXAlign = 8;
 // ---- types ----
 __host__ __device__ constexpr int ceil_div(int n, int per) { return (n + per - 1) / per; }
 
+// A number that the compiler knows, as a value.
+template <int kValue>
+struct Constant {
+    static constexpr int value = kValue;
+    __device__ constexpr operator int() const { return kValue; }
+};
+
+// Calls f with the constants from kFrom to kCount - 1: a loop whose index may stand where only a constant may.
+template <int kCount, int kFrom = 0, class F>
+__device__ inline void for_constants(F&& f) {
+    if constexpr (kFrom < kCount) {
+        f(Constant<kFrom>{});
+        for_constants<kCount, kFrom + 1>(f);
+    }
+}
+
 // N values that one access moves.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vec {
@@ -166,28 +182,25 @@ __device__ inline void cta_copy_tile(SmemTile<T, kRows, kCols, kPad> to, const T
 
 
 // ---- matrix ----
-// Four 8x8 tiles of 16-bit values: lane l gives the address of row l % 8 of tile l / 8. Lane (g, t) = (lane / 4,
-// lane % 4) gets row g, elements 2t and 2t + 1 of tile i in out[i].
-__device__ inline void warp_load_matrix(unsigned (&out)[4], const void* row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+// The same from kOffset bytes behind `row` in shared memory, which costs no arithmetic.
+template <int kOffset>
+__device__ inline void warp_load_matrix_at(unsigned (&out)[4], unsigned row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4 + %5];"
                  : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-                 : "r"(smem_address(row))
+                 : "r"(row), "n"(kOffset)
                  : "memory");
 }
 
-// The 16x16 left operand of a warp's matrix product, from row-major shared memory: `tile` is its first element.
-template <class T>
-__device__ inline void warp_load_a(unsigned (&out)[4], const T* tile, int stride) {
+// Where this lane's row of a 16x16 left operand lies, in bytes from its first value, `pitch` bytes from row to row.
+__device__ inline unsigned lane_row_a(int pitch) {
     const int lane = threadIdx.x % 32;
-    warp_load_matrix(out, tile + lane % 16 * stride + lane / 16 * 8);
+    return lane % 16 * pitch + lane / 16 * 16;
 }
 
-// Two right operands, 16 (k) x 8 (n) each, of 16 neighbouring columns n, from shared memory with one row per n: the
-// first in out[0], out[1], the second in out[2], out[3].
-template <class T>
-__device__ inline void warp_load_b(unsigned (&out)[4], const T* tile, int stride) {
+// The same of two right operands, see warp_load_b.
+__device__ inline unsigned lane_row_b(int pitch) {
     const int lane = threadIdx.x % 32;
-    warp_load_matrix(out, tile + (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8);
+    return (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 16;
 }
 
 
@@ -213,24 +226,29 @@ __device__ inline void warp_mma<f16>(float (&d)[4], const unsigned (&a)[4], unsi
 }
 
 
-// ---- gemm ----
+// ---- gemm product ----
 using UType = bf16;
 using HType = bf16;
 using WeightType = bf16;
 using OutType = bf16;
 using XType = HType;
 
-constexpr int kThreads = kWarpsM * kWarpsN * 32;
+__device__ inline void product(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    warp_mma<bf16>(d, a, b0, b1);
+}
+
 constexpr int kWarpRows = kTileM / kWarpsM, kWarpCols = kTileN / kWarpsN;
 static_assert(kWarpRows % 16 == 0 && kWarpCols % 16 == 0, "a warp has whole pairs of 16 x 8 products");
 
 using XTile = SmemTile<XType, kTileM, kTileK>;
 using WeightTile = SmemTile<WeightType, kTileN, kTileK>;
-// One stage of the ring.
+constexpr int kPitch = XTile::stride * static_cast<int>(sizeof(XType));  // bytes of a row of either
+static_assert(sizeof(XType) == sizeof(WeightType), "both operands are of one format");
+// One stage of the ring: a tile of x and behind it one of weights, with rows of one length.
 struct Stage {
+    static constexpr int bytes = XTile::bytes + WeightTile::bytes;
     XTile x;
     WeightTile weight;
-    static constexpr int bytes = XTile::bytes + WeightTile::bytes;
     __device__ explicit Stage(unsigned char* at) : x(at), weight(at + XTile::bytes) {}
 };
 
@@ -239,24 +257,32 @@ struct Accumulators {
     float at[kWarpRows / 16][kWarpCols / 8][4] = {};
 };
 
-// Adds the product of one stage.
-__device__ inline void warp_multiply(Accumulators& sum, const Stage& stage, int warp_row, int warp_col) {
-#pragma unroll
-    for (int k = 0; k < kTileK; k += 16) {
+// Where this lane reads of its warp's first fragments in the first stage of the ring. All others lie at distances that
+// the compiler knows, so that reading them takes no arithmetic.
+struct LanePlace {
+    unsigned x, weight;
+    __device__ LanePlace(const void* ring, int warp_row, int warp_col)
+        : x(smem_address(ring) + warp_row * kPitch + lane_row_a(kPitch)),
+          weight(smem_address(ring) + XTile::bytes + warp_col * kPitch + lane_row_b(kPitch)) {}
+};
+
+// Adds the product of the stage that begins `at` bytes into the ring. The fragments are words of memory, whatever format
+// lies in them.
+__device__ inline void warp_multiply(Accumulators& sum, const LanePlace& lane, int at) {
+    for_constants<XTile::cols * sizeof(XType) / 32>([&](auto step) {
+        constexpr int kAt = decltype(step)::value * 32, kBlock = 16 * kPitch;
         unsigned a[kWarpRows / 16][4];
-#pragma unroll
-        for (int m = 0; m < kWarpRows / 16; ++m) warp_load_a(a[m], stage.x.at(warp_row + 16 * m, k), XTile::stride);
-#pragma unroll
-        for (int n = 0; n < kWarpCols / 16; ++n) {
+        for_constants<kWarpRows / 16>([&](auto m) { warp_load_matrix_at<m * kBlock + kAt>(a[m], lane.x + at); });
+        for_constants<kWarpCols / 16>([&](auto n) {
             unsigned b[4];
-            warp_load_b(b, stage.weight.at(warp_col + 16 * n, k), WeightTile::stride);
+            warp_load_matrix_at<n * kBlock + kAt>(b, lane.weight + at);
 #pragma unroll
             for (int m = 0; m < kWarpRows / 16; ++m) {
-                warp_mma<XType>(sum.at[m][2 * n], a[m], b[0], b[1]);
-                warp_mma<XType>(sum.at[m][2 * n + 1], a[m], b[2], b[3]);
+                product(sum.at[m][2 * n], a[m], b[0], b[1]);
+                product(sum.at[m][2 * n + 1], a[m], b[2], b[3]);
             }
-        }
-    }
+        });
+    });
 }
 
 // One row's sequence.
@@ -295,6 +321,8 @@ dynamic_conv_state(const UType* u, int u_stride, float* state, long long state_s
 #pragma unroll
     for (int k = 0; k < kTaps; ++k) past[k * kChannels] = next[k];
 }
+
+constexpr int kThreads = kWarpsM * kWarpsN * 32;
 
 constexpr int kTileChannels = kTileN / 4;
 constexpr int kHalo = 3;  // rows that the first token of a tile looks back
@@ -360,13 +388,14 @@ dynamic_conv_mma(const UType* u, int u_stride, const HType* h, int h_stride, con
     // Compute: each step frees the stage of the step before for the copies of a later one.
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int warp_row = warp % kWarpsM * kWarpRows, warp_col = warp / kWarpsM * kWarpCols;
+    const LanePlace place(ring, warp_row, warp_col);
     Accumulators taps;
     for (int step = 0; step < kSteps; ++step) {
         copy_wait<kStages - 2>();
         __syncthreads();
         if (step + kStages - 1 < kSteps) cta_load(step + kStages - 1);
         copy_commit();
-        warp_multiply(taps, Stage(ring + step % kStages * Stage::bytes), warp_row, warp_col);
+        warp_multiply(taps, place, step % kStages * Stage::bytes);
     }
     __syncthreads();  // the ring has been read
 

@@ -238,7 +238,7 @@ experts_combine(const float* answers, const float* gates, int gates_stride, OutT
 }
 
 constexpr int kThreads = kWarpsM * kWarpsN * 32;
-constexpr int kAcross = 16, kDown = kThreads / kAcross;  // threads along n and along m
+constexpr int kAcross = 16, kDown = kThreads / kAcross;  // threads along the columns and along the rows
 constexpr int kThreadRows = kTileM / kDown, kThreadCols = kTileN / kAcross;
 static_assert(kTileM % kDown == 0 && kTileN % kAcross == 0, "threads share the tile evenly");
 

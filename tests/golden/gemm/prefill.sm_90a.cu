@@ -1,5 +1,6 @@
 // gemm[align=8 k=1536 n=8960 out_align=8] bf16 | wgmma | sm_90a | codegen 1
-// again: jet emit 'gemm[align=8 k=1536 n=8960 out_align=8] bf16' --arch sm_90a --schedule 'form=2 stages=4 tile_k=64 tile_m=128 tile_n=256 warps_m=8 warps_n=1'
+// again: jet emit 'gemm[align=8 k=1536 n=8960 out_align=8] bf16' --arch sm_90a --schedule 'form=2 splits=1 stages=4 tile_k=64 tile_m=128 tile_n=256 warps_m=8 warps_n=1'
+constexpr int kSplits = 1;
 constexpr int kStages = 4;
 constexpr int kTileK = 64;
 constexpr int kTileM = 128;
@@ -9,10 +10,17 @@ constexpr int kWarpsN = 1;
 constexpr int kN = 8960;
 constexpr int kK = 1536;
 constexpr int kOutAlign = 8;
+constexpr int kHalves = 1;
+constexpr int kScaleBlock = 0;
+constexpr bool kRowScale = false;
+constexpr bool kColumnScale = false;
 constexpr bool kBias = false;
 constexpr bool kAccumulate = false;
+constexpr bool kCluster = false;
 
 // ---- types ----
+__host__ __device__ constexpr int ceil_div(int n, int per) { return (n + per - 1) / per; }
+
 // N values that one access moves.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vec {
@@ -238,6 +246,9 @@ using XType = bf16;
 using WeightType = bf16;
 using OutType = bf16;
 
+// The result of these sums.
+__device__ inline float activated(const float (&sum)[kHalves]) { return sum[0]; }
+
 // sum = a * b^T (+ sum where `keep`): 64 rows, 256 columns, 16 of k; asynchronous.
 __device__ inline void warpgroup_product(float (&sum)[128], unsigned long long a, unsigned long long b,
                                          bool keep) {
@@ -272,37 +283,101 @@ __device__ inline void warpgroup_product(float (&sum)[128], unsigned long long a
         : "l"(a), "l"(b), "r"(static_cast<int>(keep)));
 }
 
-// One element of the output: the bias, then what the output holds, then the rounding.
-__device__ inline void finish(float sum, int row, int col, const float* bias, OutType* out, long long out_stride,
-                              int rows) {
-    if (row >= rows || col >= kN) return;
-    OutType* to = out + row * out_stride + col;
-    if constexpr (kBias) sum += bias[col];
-    if constexpr (kAccumulate) sum += to_float(*to);
-    *to = from_float<OutType>(sum);
+// Where the results go, and what the sums meet on the way. Of a gated product there are kHalves = 2 sums for a result:
+// the rows of the gate stand first in the weights, then those of what it lets through.
+struct Results {
+    const float* row_scale;     // a value per row
+    const float* column_scale;  // a value per row of the weights
+    const float* bias;          // the same
+    OutType* out;
+    long long out_stride;
+    int rows;
+    __device__ OutType* at(int row, int col) const { return out + row * out_stride + col; }
+};
+
+constexpr int kScaleBlocks = kScaleBlock > 0 ? ceil_div(kK, kScaleBlock) : 0;
+// Scales of operands in fp8: for each kScaleBlock values of k one of every row of x, and one of kScaleBlock rows of the
+// weights together. The sums over such a block are scaled when they are added up.
+struct BlockScales {
+    const float* x;       // block by block, one after the other for all rows
+    const float* weight;  // kScaleBlocks for each block of rows
+    int rows;
+    __device__ float of_x(int block, int row) const {
+        return row < rows ? x[static_cast<long long>(block) * rows + row] : 0.0f;
+    }
+    __device__ float of_weight(int block, int row) const { return weight[row / kScaleBlock * kScaleBlocks + block]; }
+};
+
+// The values of two neighbouring columns; those beyond the output keep theirs.
+__device__ inline void column_pair(float (&to)[2], const float* from, int col) {
+    if constexpr (kN % 2 == 0) {
+        if (col < kN) load_floats(to, from + col);
+    } else {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            if (col + i < kN) to[i] = from[col + i];
+        }
+    }
 }
 
-// Two neighbouring elements, the first in an even column.
-__device__ inline void finish_pair(float first, float second, int row, int col, const float* bias, OutType* out,
-                                   long long out_stride, int rows) {
-    if constexpr (kN % 2 != 0 || kOutAlign < 2) {
-        finish(first, row, col, bias, out, out_stride, rows);
-        finish(second, row, col + 1, bias, out, out_stride, rows);
-    } else {
-        if (row >= rows || col >= kN) return;
-        OutType* to = out + row * out_stride + col;
-        float pair[2] = {first, second};
-        if constexpr (kBias) {
-            pair[0] += bias[col];
-            pair[1] += bias[col + 1];
+// A warp's sums as its products left them become results, in place: this lane's rows `row` and `row` + 8 in kBlocks
+// blocks of eight columns from `first_col` on, the pairs of block b from sum[4 * b] on. With a gate, the first half of
+// the blocks has its sums and gets the results.
+template <int kBlocks>
+__device__ inline void warp_settle(float* sum, int row, int first_col, const Results& to) {
+    static_assert(kBlocks % kHalves == 0, "a warp has both sums of a result");
+    constexpr int kOut = kBlocks / kHalves;
+    float scale[2] = {1.0f, 1.0f};
+    if constexpr (kRowScale) {
+        if (row < to.rows) scale[0] = to.row_scale[row];
+        if (row + 8 < to.rows) scale[1] = to.row_scale[row + 8];
+    }
+#pragma unroll
+    for (int block = 0; block < kOut; ++block) {
+        const int col = first_col + 8 * block + threadIdx.x % 4 * 2;
+        float bias[kHalves][2] = {}, column[kHalves][2] = {};
+#pragma unroll
+        for (int h = 0; h < kHalves; ++h) {
+            if constexpr (kColumnScale) column_pair(column[h], to.column_scale + h * kN, col);
+            if constexpr (kBias) column_pair(bias[h], to.bias + h * kN, col);
         }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            float own[kHalves];
+#pragma unroll
+            for (int h = 0; h < kHalves; ++h) {
+                own[h] = sum[4 * (block + h * kOut) + i];
+                if constexpr (kRowScale) own[h] *= scale[i / 2];
+                if constexpr (kColumnScale) own[h] *= column[h][i % 2];
+                if constexpr (kBias) own[h] += bias[h][i % 2];
+            }
+            sum[4 * block + i] = activated(own);
+        }
+    }
+}
+
+// One result: what the output holds, then the rounding.
+__device__ inline void finish(float result, int row, int col, const Results& to) {
+    if (row >= to.rows || col >= kN) return;
+    if constexpr (kAccumulate) result += to_float(*to.at(row, col));
+    *to.at(row, col) = from_float<OutType>(result);
+}
+
+// Two neighbouring results, the first in an even column.
+__device__ inline void finish_pair(float first, float second, int row, int col, const Results& to) {
+    if constexpr (kN % 2 != 0 || kOutAlign < 2) {
+        finish(first, row, col, to);
+        finish(second, row, col + 1, to);
+    } else {
+        if (row >= to.rows || col >= kN) return;
+        float pair[2] = {first, second};
         if constexpr (kAccumulate) {
             float held[2];
-            load_floats(held, to);
+            load_floats(held, to.at(row, col));
             pair[0] += held[0];
             pair[1] += held[1];
         }
-        store_floats(to, pair);
+        store_floats(to.at(row, col), pair);
     }
 }
 
@@ -349,41 +424,36 @@ __device__ inline void quad_finish(float (&pair)[4][2], int row, int first_col, 
     if (there) *to = uint4{word[0], word[1], word[2], word[3]};
 }
 
-// A warp's sums as its products left them: this lane's rows `row` and `row` + 8 in kBlocks blocks of eight columns from
-// `first_col` on, the pairs of block b from sum[4 * b] on. All lanes of the warp call it.
+// Settles a warp's sums and stores them, see warp_settle. All lanes of the warp call it.
 template <int kBlocks>
-__device__ inline void warp_finish(const float* sum, int row, int first_col, const float* bias, OutType* out,
-                                   long long out_stride, int rows) {
-    constexpr int kTogether = kWhole && kBlocks % 4 == 0 ? 4 : 1;
-    const int lane_col = first_col + threadIdx.x % 4 * 2;
+__device__ inline void warp_finish(float* sum, int row, int first_col, const Results& to) {
+    warp_settle<kBlocks>(sum, row, first_col, to);
+    constexpr int kOut = kBlocks / kHalves, kTogether = kWhole && kOut % 4 == 0 ? 4 : 1;
 #pragma unroll
-    for (int block = 0; block < kBlocks; block += kTogether) {
+    for (int block = 0; block < kOut; block += kTogether) {
         if constexpr (kTogether == 1) {
             const float* d = sum + 4 * block;
-            finish_pair(d[0], d[1], row, lane_col + 8 * block, bias, out, out_stride, rows);
-            finish_pair(d[2], d[3], row + 8, lane_col + 8 * block, bias, out, out_stride, rows);
+            const int col = first_col + 8 * block + threadIdx.x % 4 * 2;
+            finish_pair(d[0], d[1], row, col, to);
+            finish_pair(d[2], d[3], row + 8, col, to);
         } else {
-            float added[4][2] = {};
-            if constexpr (kBias) {
-#pragma unroll
-                for (int b = 0; b < 4; ++b) {
-                    const int col = lane_col + 8 * (block + b);
-                    if (col < kN) load_floats(added[b], bias + col);
-                }
-            }
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 float pair[4][2];
 #pragma unroll
                 for (int b = 0; b < 4; ++b) {
-                    pair[b][0] = sum[4 * (block + b) + 2 * half] + added[b][0];
-                    pair[b][1] = sum[4 * (block + b) + 2 * half + 1] + added[b][1];
+                    pair[b][0] = sum[4 * (block + b) + 2 * half];
+                    pair[b][1] = sum[4 * (block + b) + 2 * half + 1];
                 }
-                quad_finish(pair, row + 8 * half, first_col + 8 * block, out, out_stride, rows);
+                quad_finish(pair, row + 8 * half, first_col + 8 * block, to.out, to.out_stride, to.rows);
             }
         }
     }
 }
+
+// Columns of the output in a tile.
+constexpr int kTileOut = kTileN / kHalves;
+static_assert(kTileN % kHalves == 0 && kTileOut % 4 == 0, "a tile has whole accesses of results");
 
 constexpr int kConsumers = kWarpsM / 4, kConsumerThreads = kConsumers * 128;
 // Registers move between whole warpgroups only; where none move, a warp is enough to load.
@@ -421,13 +491,18 @@ __device__ inline void thread_load(const Shared& shared, const TensorMap* x, con
         barrier_expect(&shared.full[at.stage], Stage::bytes);
         const Stage stage = shared.stage(at.stage);
         tensor_load(stage.x, x, k, first_row, &shared.full[at.stage]);
-        tensor_load(stage.weight, weight, k, first_col, &shared.full[at.stage]);
+        // With a gate, its rows come first, then those of what it lets through.
+#pragma unroll
+        for (int h = 0; h < kHalves; ++h) {
+            tensor_load(stage.weight + h * kTileOut * 128, weight, k, h * kN + first_col, &shared.full[at.stage]);
+        }
     }
 }
 
 // All products of a warpgroup. Those of one stage stay under way while the next stage's begin, so a stage is given back
 // one step late.
 __device__ inline void warpgroup_multiply(float (&sum)[kProducts][kTileN / 2], const Shared& shared, int first_row) {
+    constexpr int kInner = 32 / sizeof(XType);  // k of a product
     Ring<kStages> at(0);
     int before = 0;
     for (int k = 0; k < kK; k += kTileK, at.advance()) {
@@ -436,7 +511,7 @@ __device__ inline void warpgroup_multiply(float (&sum)[kProducts][kTileN / 2], c
         const unsigned long long weight = matrix_descriptor(stage.weight);
         warpgroup_fence();
 #pragma unroll
-        for (int inner = 0; inner < kTileK / 16; ++inner) {
+        for (int inner = 0; inner < kTileK / kInner; ++inner) {
 #pragma unroll
             for (int m = 0; m < kProducts; ++m) {
                 const unsigned long long x = matrix_descriptor(stage.x + (first_row + 64 * m) * 128);
@@ -455,12 +530,64 @@ __device__ inline void warpgroup_multiply(float (&sum)[kProducts][kTileN / 2], c
     for (int m = 0; m < kProducts; ++m) warpgroup_hold(sum[m]);
 }
 
+// The same of operands with scales of blocks, which a stage has one of: the products of a stage are waited for and added
+// to the sums with their scales, which also keeps them from losing digits in the tensor cores. `row` and `col` are this
+// lane's first row and the tile's first column.
+__device__ inline void warpgroup_multiply_scaled(float (&sum)[kProducts][kTileN / 2], const Shared& shared,
+                                                 int first_row, const BlockScales& scales, int row, int col) {
+    constexpr int kInner = 32 / sizeof(XType);
+    static_assert(kScaleBlock == 0 || kTileK == kScaleBlock, "a stage is a block of one scale");
+#pragma unroll
+    for (int m = 0; m < kProducts; ++m) {
+#pragma unroll
+        for (int i = 0; i < kTileN / 2; ++i) sum[m][i] = 0.0f;
+    }
+    float part[kProducts][kTileN / 2];
+    Ring<kStages> at(0);
+    for (int k = 0; k < kK; k += kTileK, at.advance()) {
+        float of_x[kProducts][2], of_weight[kHalves];
+#pragma unroll
+        for (int m = 0; m < kProducts; ++m) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) of_x[m][i] = scales.of_x(k / kTileK, row + 64 * m + 8 * i);
+        }
+#pragma unroll
+        for (int h = 0; h < kHalves; ++h) of_weight[h] = scales.of_weight(k / kTileK, h * kN + col);
+        barrier_wait(&shared.full[at.stage], at.parity);
+        const Stage stage = shared.stage(at.stage);
+        const unsigned long long weight = matrix_descriptor(stage.weight);
+        warpgroup_fence();
+#pragma unroll
+        for (int inner = 0; inner < kTileK / kInner; ++inner) {
+#pragma unroll
+            for (int m = 0; m < kProducts; ++m) {
+                const unsigned long long x = matrix_descriptor(stage.x + (first_row + 64 * m) * 128);
+                warpgroup_product(part[m], x + 2 * inner, weight + 2 * inner, inner > 0);
+            }
+        }
+        warpgroup_commit();
+        warpgroup_wait<0>();
+#pragma unroll
+        for (int m = 0; m < kProducts; ++m) warpgroup_hold(part[m]);
+        if (threadIdx.x % 32 == 0) barrier_arrive(&shared.empty[at.stage]);
+#pragma unroll
+        for (int m = 0; m < kProducts; ++m) {
+#pragma unroll
+            for (int i = 0; i < kTileN / 2; ++i) {
+                const int half = i / (kTileN / 2 / kHalves);
+                sum[m][i] = fmaf(part[m][i], of_x[m][i % 4 / 2] * of_weight[half], sum[m][i]);
+            }
+        }
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
-gemm_wgmma(const __grid_constant__ TensorMap x_map, const __grid_constant__ TensorMap weight_map, const float* bias,
-           OutType* out, int out_stride, int rows) {
+gemm_wgmma(const __grid_constant__ TensorMap x_map, const __grid_constant__ TensorMap weight_map,
+           const float* x_scale, const float* weight_scale, const float* row_scale, const float* column_scale,
+           const float* bias, OutType* out, int out_stride, int rows) {
     extern __shared__ __align__(1024) unsigned char memory[];
     const Shared shared(memory);
-    const int first_row = blockIdx.x * kTileM, first_col = blockIdx.y * kTileN;
+    const int first_row = blockIdx.x * kTileM, first_col = blockIdx.y * kTileOut;
     if (threadIdx.x == kConsumerThreads) {
         map_prefetch(&x_map);
         map_prefetch(&weight_map);
@@ -480,15 +607,17 @@ gemm_wgmma(const __grid_constant__ TensorMap x_map, const __grid_constant__ Tens
         // Compute.
         if constexpr (kConsumers > 1) registers_take<232>();
         const int own_row = threadIdx.x / 128 * kConsumerRows;
+        const int lane_row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4, row = first_row + own_row + lane_row;
         float sum[kProducts][kTileN / 2];
-        warpgroup_multiply(sum, shared, own_row);
+        if constexpr (kScaleBlock == 0) {
+            warpgroup_multiply(sum, shared, own_row);
+        } else {
+            warpgroup_multiply_scaled(sum, shared, own_row, BlockScales{x_scale, weight_scale, rows}, row, first_col);
+        }
 
         // Epilogue.
-        const int lane_row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
+        const Results to{row_scale, column_scale, bias, out, out_stride, rows};
 #pragma unroll
-        for (int m = 0; m < kProducts; ++m) {
-            const int row = first_row + own_row + 64 * m + lane_row;
-            warp_finish<kTileN / 8>(sum[m], row, first_col, bias, out, out_stride, rows);
-        }
+        for (int m = 0; m < kProducts; ++m) warp_finish<kTileN / 8>(sum[m], row + 64 * m, first_col, to);
     }
 }

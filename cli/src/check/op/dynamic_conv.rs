@@ -220,7 +220,8 @@ impl Stretch {
         let (u, generator) = (p.input("u", channels), p.input("generator", self.width));
         let h = p.buffer("hidden", self.hidden, Rows::Tokens);
         let part = LinearPart { weight: weight(Role::GeneratorW1), bias: None, rows: self.hidden };
-        let linear = Linear { x: generator, parts: vec![part], out: h, accumulate: false, exact: false };
+        let linear =
+            Linear { x: generator, parts: vec![part], out: h, accumulate: false, exact: false, act: None };
         p.push(Some(0), Op::Linear(linear));
         p.push(Some(0), Op::Unary { f: Unary::Silu, x: h, out: h });
         let out = p.buffer("out", channels, Rows::Tokens);

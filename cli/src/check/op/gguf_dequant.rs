@@ -98,7 +98,10 @@ impl Sample {
         let out = p.buffer("out", self.rows.len(), Rows::Tokens);
         p.mark_output(out);
         let part = LinearPart { weight: id, bias: None, rows: self.rows.len() };
-        p.push(None, Op::Linear(Linear { x, parts: vec![part], out, accumulate: false, exact: false }));
+        p.push(
+            None,
+            Op::Linear(Linear { x, parts: vec![part], out, accumulate: false, exact: false, act: None }),
+        );
         let units = (0..self.cols * self.cols).map(|i| f32::from(u8::from(i / self.cols == i % self.cols)));
         let units = Stream::counted(self.cols).input(x.buf, units.collect());
         let got = self.run(cx, p, &weights, units)?;

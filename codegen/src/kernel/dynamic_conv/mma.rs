@@ -3,7 +3,7 @@
 
 use super::{DynamicConv, HISTORY, source};
 use crate::arch::Arch;
-use crate::kernel::{Budget, Elem, Entry, Form, Formats, Source, require};
+use crate::kernel::{Budget, Elem, Entry, Form, Formats, Source, gemm, require};
 use crate::schedule::{Illegal, Problem, Schedule, Values};
 
 pub(super) struct Mma;
@@ -71,13 +71,13 @@ impl Form for Mma {
 
     fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {
         let s = DynamicConv::from_values(values).unwrap_or_default();
-        let product = ("gemm", include_str!("../../../cuda/gemm/mma.cuh"));
         let template = ("dynamic_conv", include_str!("../../../cuda/dynamic_conv/mma.cuh"));
         let entry = Entry::new("dynamic_conv_mma", s.warps_m * s.warps_n * 32).smem(ring(&s) + signal(&s));
-        let templates = [product, HISTORY, template];
+        let templates = [gemm::PRODUCT, HISTORY, template];
         source(p, &s, self, arch, &templates, entry, s.tile_n / TAPS, |w| {
             // What the product's main loop calls its operand.
             w.alias("XType", "HType").integer("k", p.dim("hidden")).integer("x_align", access(p));
+            w.written(&gemm::product(Formats::of(p).map_or(Elem::Bf16, |f| f.get("h"))));
         })
     }
 }

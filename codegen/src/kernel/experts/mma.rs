@@ -2,7 +2,7 @@
 
 use super::{Experts, act, emit};
 use crate::arch::Arch;
-use crate::kernel::{Budget, Elem, Form, Formats, Source, require};
+use crate::kernel::{Budget, Elem, Form, Formats, Source, gemm, require};
 use crate::schedule::{Illegal, Problem, Schedule, Values};
 
 pub(super) struct Mma;
@@ -54,8 +54,10 @@ impl Form for Mma {
 
     fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {
         let s = Experts::from_values(values).unwrap_or_default();
-        let gemm = ("gemm", include_str!("../../../cuda/gemm/mma.cuh"));
+        let x = Formats::of(p).map_or(Elem::Bf16, |f| f.get("x"));
         let own = ("experts mma", include_str!("../../../cuda/experts/mma.cuh"));
-        emit(p, &s, self, arch, (gemm, own), ring(&s))
+        emit(p, &s, self, arch, &[gemm::PRODUCT, own], ring(&s), |w| {
+            w.written(&gemm::product(x));
+        })
     }
 }

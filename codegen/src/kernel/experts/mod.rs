@@ -122,13 +122,15 @@ fn emit(
     s: &Experts,
     form: &dyn Form,
     arch: &Arch,
-    (gemm, own): ((&'static str, &'static str), (&'static str, &'static str)),
+    own: &[(&'static str, &'static str)],
     smem: usize,
+    more: impl FnOnce(&mut Writer),
 ) -> Source {
     let sort = ("experts sort", include_str!("../../../cuda/experts/sort.cuh"));
     let products = ("experts products", include_str!("../../../cuda/experts/products.cuh"));
     let formats = Formats::of(p).unwrap_or(Formats::new(Elem::F32, &[]));
-    let mut w = Writer::new(p, form.name(), &s.values(), arch, &[sort, gemm, own, products]);
+    let mut w = Writer::new(p, form.name(), &s.values(), arch, &[&[sort], own, &[products]].concat());
+    more(&mut w);
     let [width, hidden, top_k] = ["width", "hidden", "top_k"].map(|n| p.dim(n));
     let (inner_stride, answer_stride) = (hidden.next_multiple_of(16), width.next_multiple_of(4));
     let widest = |of: &[usize], most: usize| {

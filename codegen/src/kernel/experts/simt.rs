@@ -46,8 +46,7 @@ impl Form for Simt {
 
     fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {
         let s = Experts::from_values(values).unwrap_or_default();
-        let gemm = ("gemm", include_str!("../../../cuda/gemm/simt.cuh"));
         let own = ("experts simt", include_str!("../../../cuda/experts/simt.cuh"));
-        emit(p, &s, self, arch, (gemm, own), tiles(&s))
+        emit(p, &s, self, arch, &[own], tiles(&s), |_| {})
     }
 }

@@ -47,8 +47,10 @@ pub(super) fn case(problem: &Problem) -> Result<Case, String> {
             weights.copy(weight(0, Role::InProj), w);
         }
         let parts = vec![LinearPart { weight: w, bias: None, rows: n }];
-        program
-            .push(Some(copy as u32), Op::Linear(Linear { x, parts, out, accumulate: false, exact: false }));
+        program.push(
+            Some(copy as u32),
+            Op::Linear(Linear { x, parts, out, accumulate: false, exact: false, act: None }),
+        );
     }
     program.mark_output(out);
 

@@ -143,6 +143,13 @@ impl<'a> Maker<'a> {
         v
     }
 
+    /// An operand of `whole` columns that the op writes, of which the first `results` are what comes out.
+    pub(super) fn wide_output(&mut self, role: &str, (whole, results): (usize, usize), align: usize) -> View {
+        let v = self.place(role, whole, align, Rows::Tokens);
+        self.observe(v.slice(0, results));
+        v
+    }
+
     /// An operand that it reads and writes.
     pub(super) fn in_place(&mut self, role: &str, width: usize, align: usize) -> View {
         let v = self.input(role, width, align);

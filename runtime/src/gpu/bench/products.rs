@@ -2,7 +2,7 @@
 
 use super::case::{Case, Maker};
 use jet_codegen::kernel::Elem;
-use jet_codegen::op::{Experts, Linear, LinearPart, Op};
+use jet_codegen::op::{Activation, Experts, Linear, LinearPart, Op, Unary};
 use jet_codegen::program::Rows;
 use jet_dsl::block::Act;
 use jet_dsl::weight::Role;
@@ -19,18 +19,38 @@ fn allowed(out: Elem, inner: Elem) -> f64 {
 pub(super) fn gemm(mut m: Maker<'_>) -> Result<Case, String> {
     let [n, k, align, out_align] = m.sizes(["n", "k", "align", "out_align"])?;
     let (bias, accumulate) = (m.flag("bias") > 0, m.flag("accumulate") > 0);
+    let act = activation(m.flag("act"), m.flag("glu"))?;
     let exact = m.main() == Elem::Bf16 && m.elem("weight") == Elem::F32;
+    // With a gate there are two parts of `n` rows, and the results are in the first half of `out`.
+    let parts = if matches!(act, Some(Activation::Glu(_))) { 2 } else { 1 };
     let x = m.input("x", k, align);
-    let weight = m.weight(Role::InProj, &[n, k]);
-    let bias = bias.then(|| m.weight(Role::InProjBias, &[n]));
+    let roles = [(Role::GateProj, Role::GateBias), (Role::UpProj, Role::UpBias)];
+    let parts: Vec<_> = roles[..parts]
+        .iter()
+        .map(|(weight, of)| {
+            let weight = m.weight(*weight, &[n, k]);
+            LinearPart { weight, bias: bias.then(|| m.weight(*of, &[n])), rows: n }
+        })
+        .collect();
     let out = if accumulate {
         m.in_place("out", n, out_align)
     } else {
-        m.output("out", n, out_align, Rows::Tokens)
+        m.wide_output("out", (n * parts.len(), n), out_align)
     };
-    let parts = vec![LinearPart { weight, bias, rows: n }];
     let near = allowed(m.elem("out"), Elem::F32);
-    m.finish(Op::Linear(Linear { x, parts, out, accumulate, exact }), false, near)
+    m.finish(Op::Linear(Linear { x, parts, out, accumulate, exact, act }), false, near)
+}
+
+/// What the results of a problem with these sizes pass last.
+fn activation(act: usize, glu: usize) -> Result<Option<Activation>, String> {
+    Ok(Some(match (act, glu) {
+        (0, 0) => return Ok(None),
+        (1, 0) => Activation::Unary(Unary::Relu2),
+        (2, 0) => Activation::Unary(Unary::Silu),
+        (0, 1) => Activation::Glu(Act::Swiglu),
+        (0, 2) => Activation::Glu(Act::Geglu),
+        _ => return Err(format!("no projection has `act` of {act} with `glu` of {glu}")),
+    }))
 }
 
 pub(super) fn route(mut m: Maker<'_>) -> Result<Case, String> {

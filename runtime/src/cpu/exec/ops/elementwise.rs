@@ -6,7 +6,7 @@ use crate::cpu::exec::{Cx, Exec, Loader, Operand};
 use crate::cpu::norm;
 use crate::cpu::pool::Worker;
 use crate::cpu::{act, mat::MatMut};
-use jet_codegen::op::{self, GateOrder, View};
+use jet_codegen::op::{self, Activation, GateOrder, View};
 use jet_dsl::block::Act;
 use jet_dsl::weight::WeightRef;
 use std::ops::Range;
@@ -174,6 +174,18 @@ impl Exec for Glu {
             act::copy(gate.rows_range(rows.clone()).cols_range(cols.clone()), out.reborrow());
         }
         act::glu_in_place(cx.isa, self.act, out, up.rows_range(rows).cols_range(cols));
+    }
+}
+
+/// What a projection's results pass last, in place of them.
+pub(super) fn activation(l: &mut Loader<'_>, act: Activation, out: View) -> Box<dyn Exec> {
+    match act {
+        Activation::Unary(f) => Box::new(Unary::build(l, f, out, out)),
+        Activation::Glu(act) => {
+            let width = out.width / 2;
+            let (gate, up) = (out.slice(0, width), out.slice(width, width));
+            Box::new(Glu::build(l, gate, up, act, gate))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Projections, and the embedding look-up that shares its matrix with a tied head.
 
-use super::rows_of;
+use super::{elementwise, rows_of};
 use crate::Error;
 use crate::cpu::exec::{Cx, Exec, Loader, Operand, PerBucket};
 use crate::cpu::matmul::{
@@ -153,6 +153,7 @@ pub(super) struct Linear {
     out: Operand,
     matrices: Vec<Matrix>,
     accumulate: bool,
+    act: Option<Box<dyn Exec>>,
 }
 
 impl Linear {
@@ -169,7 +170,8 @@ impl Linear {
             matrices.push(Matrix { packed, path, col, bias: bias(l, parts)?, schedules });
             col += stack.rows;
         }
-        Ok(Self { x: l.operand(o.x), out: l.operand(o.out), matrices, accumulate: o.accumulate })
+        let act = o.act.map(|act| elementwise::activation(l, act, o.out));
+        Ok(Self { x: l.operand(o.x), out: l.operand(o.out), matrices, accumulate: o.accumulate, act })
     }
 }
 
@@ -229,6 +231,11 @@ impl Exec for Linear {
             let epilogue = Epilogue { bias: m.bias.as_deref(), accumulate: self.accumulate };
             let scratch = cx.scratch(w, matmul::scratch_len(&layout, &tuning));
             matmul::matmul(&m.packed, x, part, out, epilogue, &tuning, scratch);
+        }
+        if let Some(act) = &self.act {
+            // Its operands are other workers' results.
+            w.barrier();
+            act.run(cx, w);
         }
     }
 }
