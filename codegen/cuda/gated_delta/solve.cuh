@@ -3,9 +3,6 @@ normalised keys, its gates' running sums G and E_ij = exp(G_i - G_j) for j <= i,
 mix W with mix = (X o E) diag(beta), whatever the state before the chunk. So mix, the scores Q K^T o E and each token's
 factors are found for all chunks at once; only what depends on the state walks from chunk to chunk.
 
-//@ kSolveThreads
-constexpr int kSolveThreads = 128;
-
 //@ Chunk
 // A chunk's tokens: rows first .. first + len of the operands. Chunks begin anew with each sequence.
 struct Chunk {
@@ -26,9 +23,11 @@ struct Decays {
 };
 
 //@ Triangles
+// Rows are as far apart as keeps accesses from each other's banks: pairs of the fragments of four rows, and 16 columns
+// of two rows.
 struct Triangles {
-    float lower[kChunk][kChunk + 1];
-    float inverse[kChunk][kChunk + 1];
+    alignas(16) float lower[kChunk][kChunk + 8];
+    float inverse[kChunk][kChunk % 32 == 0 ? kChunk + 16 : kChunk];
 };
 
 //@ cta_load_decays
@@ -110,8 +109,10 @@ __device__ inline void cta_invert(Triangles& m) {
         for (int n = threadIdx.x; n < kChunk / 2 * size; n += kSolveThreads) {
             const int base = n / (size * size) * 2 * size, r = n / size % size, c = n % size;
             float sum = 0.0f;
-            for (int j = c; j < size; ++j) {
-                sum = fmaf(m.lower[base + size + r][base + j], m.inverse[base + j][base + c], sum);
+            // X11 has nothing above its diagonal, but waste may be there. All lanes walk the same way.
+            for (int j = 0; j < size; ++j) {
+                const float x = j >= c ? m.inverse[base + j][base + c] : 0.0f;
+                sum = fmaf(m.lower[base + size + r][base + j], x, sum);
             }
             m.inverse[base + r][base + size + c] = sum;
         }
@@ -119,8 +120,9 @@ __device__ inline void cta_invert(Triangles& m) {
         for (int n = threadIdx.x; n < kChunk / 2 * size; n += kSolveThreads) {
             const int base = n / (size * size) * 2 * size, r = n / size % size, c = n % size;
             float sum = 0.0f;
-            for (int j = 0; j <= r; ++j) {
-                sum = fmaf(-m.inverse[base + size + r][base + size + j], m.inverse[base + j][base + size + c], sum);
+            for (int j = 0; j < size; ++j) {
+                const float x = j <= r ? -m.inverse[base + size + r][base + size + j] : 0.0f;
+                sum = fmaf(x, m.inverse[base + j][base + size + c], sum);
             }
             m.inverse[base + size + r][base + c] = sum;
         }
@@ -128,18 +130,28 @@ __device__ inline void cta_invert(Triangles& m) {
     }
 }
 
+//@ mix_entry
+__device__ inline float mix_entry(const Triangles& m, const Decays& d, int i, int j) {
+    return i >= j ? m.inverse[i][j] * between(d, i, j) * d.beta[j] : 0.0f;
+}
+
+//@ factors_of
+// Of the i-th of `len` tokens.
+__device__ inline Factors factors_of(const Decays& d, int i, int len) {
+    const float since = expf(d.gate[i]), total = d.gate[len - 1];
+    const float rest = expf(fminf(total - d.gate[i], 0.0f));
+    return Factors{since * d.k_factor[i], since * d.q_factor[i], rest * d.k_factor[i], expf(total)};
+}
+
 //@ cta_store_solution
 __device__ inline void cta_store_solution(const Triangles& m, const Decays& d, TriangleType* mix, Factors* factors,
                                           Chunk chunk, int head) {
     for (int n = threadIdx.x; n < chunk.len * kChunk; n += kSolveThreads) {
         const int i = n / kChunk, j = n % kChunk;
-        const float entry = i >= j ? m.inverse[i][j] * between(d, i, j) * d.beta[j] : 0.0f;
-        mix[(static_cast<long long>(chunk.first + i) * kHeads + head) * kChunk + j] = from_float<TriangleType>(entry);
+        mix[(static_cast<long long>(chunk.first + i) * kHeads + head) * kChunk + j] =
+            from_float<TriangleType>(mix_entry(m, d, i, j));
     }
     for (int i = threadIdx.x; i < chunk.len; i += kSolveThreads) {
-        const float since = expf(d.gate[i]), total = d.gate[chunk.len - 1];
-        const float rest = expf(fminf(total - d.gate[i], 0.0f));
-        factors[static_cast<long long>(chunk.first + i) * kHeads + head] =
-            Factors{since * d.k_factor[i], since * d.q_factor[i], rest * d.k_factor[i], expf(total)};
+        factors[static_cast<long long>(chunk.first + i) * kHeads + head] = factors_of(d, i, chunk.len);
     }
 }

@@ -139,6 +139,6 @@ gated_delta_walk(const QType* q, int q_stride, const KType* k, int k_stride, con
 
 #pragma unroll
     for (int i = 0; i < kHeldRows; ++i) {
-        if (group + i * kGroups < kDKey && col < kDValue) store_floats(own + i * kGroups * kDValue, held[i]);
+        if (group + i * kGroups < kDKey && col < kDValue) store_global(own + i * kGroups * kDValue, held[i]);
     }
 }

@@ -47,18 +47,15 @@ __device__ inline void warp_mirror(MirrorTile to, const Held& held, int first_co
 //@ cta_weigh
 // Each token's values times its step and its decay to the end of the chunk.
 __device__ inline void cta_weigh(ValueTile to, ValueTile from, const float* weight) {
-    constexpr int kPieces = kWidth / 8;
-#pragma unroll 2
-    for (int piece = threadIdx.x; piece < kChunk * kPieces; piece += kThreads) {
-        const int row = piece / kPieces, col = piece % kPieces * 8;
+    cta_for_pieces_by_rows<kThreads, kChunk, kWidth / 8>([&](int row, int piece) {
         float values[8];
-        load_floats(values, from.at(row, col));
+        load_floats(values, from.at(row, 8 * piece));
         const float by = weight[row];
         const uint4 words =
             make_uint4(pack2<XType>(values[0] * by, values[1] * by), pack2<XType>(values[2] * by, values[3] * by),
                        pack2<XType>(values[4] * by, values[5] * by), pack2<XType>(values[6] * by, values[7] * by));
-        store_shared(to.at(row, col), words);
-    }
+        store_shared(to.at(row, 8 * piece), words);
+    });
 }
 
 //@ Output
@@ -143,7 +140,8 @@ __device__ inline void warp_finish(const Output& y, ValueTile x, KeyTile stage, 
     constexpr int kPieces = kWidth / kVec;
 #pragma unroll 4
     for (int piece = lane; piece < 16 * kPieces; piece += 32) {
-        const int row = 16 * block + piece / kPieces, col = piece % kPieces * kVec;
+        // As in cta_for_pieces_by_rows.
+        const int row = 16 * block + piece / (8 * kPieces) * 8 + piece % 8, col = piece / 8 % kPieces * kVec;
         if (row < rows) store_vec<kVec>(out + row * out_stride + col, load_vec<kVec>(stage.at(row, col)));
     }
 }
@@ -173,7 +171,7 @@ ssd_mma(const XType* __restrict__ x, int x_stride, const BType* __restrict__ b, 
         const int rows = sequence.len - chunk * kChunk;
         cta_copy_tile<kThreads, kVec>(stage.b, b + token * b_stride + group * kDState, b_stride, rows, kDState);
         cta_copy_tile<kThreads, kVec>(stage.c, c + token * c_stride + group * kDState, c_stride, rows, kDState);
-        cta_copy_tile<kThreads, kVec>(stage.x, x + token * x_stride + channel, x_stride, rows, kWidth);
+        cta_copy_narrow<kThreads, kVec>(stage.x, x + token * x_stride + channel, x_stride, rows, kWidth);
     };
 #pragma unroll
     for (int chunk = 0; chunk < kStages - 1; ++chunk) {

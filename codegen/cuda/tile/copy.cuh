@@ -111,3 +111,29 @@ struct TileCopies {
         left -= Tile::cols;
     }
 };
+
+//@ cta_for_pieces_by_rows
+// Calls each(row, piece) for the pieces of kRows rows, shared out so that eight neighbouring lanes have one piece of eight
+// rows. Rows of a tile are an odd number of 16-byte pieces apart: eight of one column lie in different banks, and eight in
+// a row do only where rows are whole eights.
+template <int kThreads, int kRows, int kPieces, class Do>
+__device__ inline void cta_for_pieces_by_rows(Do each) {
+    static_assert(kRows % 8 == 0, "rows are whole eights");
+#pragma unroll
+    for (int i = threadIdx.x; i < kRows * kPieces; i += kThreads) {
+        each(i / (8 * kPieces) * 8 + i % 8, i / 8 % kPieces);
+    }
+}
+
+//@ cta_copy_narrow
+// As cta_copy_tile, for tiles whose rows are not whole eights of 16 bytes.
+template <int kThreads, int kVec, class T, int kRows, int kCols, int kPad>
+__device__ inline void cta_copy_narrow(SmemTile<T, kRows, kCols, kPad> to, const T* from, long long stride, int rows,
+                                       int cols) {
+    static_assert(kCols % kVec == 0, "a row of the tile is whole pieces");
+    cta_for_pieces_by_rows<kThreads, kRows, kCols / kVec>([&](int row, int piece) {
+        const int col = piece * kVec, left = row < rows ? min(max(cols - col, 0), kVec) : 0;
+        const T* source = left > 0 ? from + row * stride + col : from;
+        copy_async<kVec * sizeof(T)>(to.at(row, col), source, left * static_cast<int>(sizeof(T)));
+    });
+}

@@ -14,11 +14,13 @@ crate::schedule! {
     /// How channels and tokens are shared out.
     pub struct Conv = "conv" v1 {
         /// Threads of a CTA, side by side along the channels.
-        threads: [64, 128, 256] = 128,
+        threads: [32, 64, 128, 256] = 128,
         /// Channels of a thread: one access.
         vec: [1, 2, 4, 8] = 4,
         /// Tokens of a thread.
         tokens: [4, 8, 16, 32, 64] = 16,
+        /// Sequences of a CTA, which share the filter.
+        sequences: [1, 8, 32] = 1,
     }
 }
 
@@ -69,17 +71,19 @@ impl Kernel for ConvKernel {
             channels.div_ceil(threads * vec) * count.div_ceil(tokens)
         };
         let mut all = Vec::new();
-        // Wide accesses and long pieces, which read little twice, while they leave every SM several CTAs; of a few
-        // tokens, narrower ones; and the narrowest where even those are few.
-        for (tokens, threads, enough) in [(64, 128, 4), (32, 128, 4), (16, 128, 4), (8, 64, 1), (4, 64, 1)] {
-            let vec = vecs.iter().find(|v| ctas(threads, **v, tokens) >= enough * sms);
-            all.extend(vec.map(|vec| Conv { threads, vec: *vec, tokens }));
+        // Wide accesses and long pieces, which read little twice, while they leave every SM several CTAs.
+        for (tokens, threads) in [(64, 128), (32, 128), (16, 128)] {
+            let vec = vecs.iter().find(|v| ctas(threads, **v, tokens) >= 4 * sms);
+            all.extend(vec.map(|vec| Conv { threads, vec: *vec, tokens, sequences: 1 }));
         }
-        all.extend([4, 8, 64].map(|tokens| Conv {
-            threads: 64,
-            vec: vecs.last().copied().unwrap_or(1),
-            tokens,
-        }));
+        // Few tokens may be one each of as many sequences. What those move are states above all, of which four values
+        // are an access, and the filter where every sequence reads it anew.
+        let vec = vecs.iter().copied().find(|v| *v <= 4).unwrap_or(1);
+        let of = |threads, vec, tokens, sequences| Conv { threads, vec, tokens, sequences };
+        if count >= 32 {
+            all.push(of(32, vec, 8, 32));
+        }
+        all.extend([of(32, vec, 4, 8), of(64, vec, 4, 1), of(64, vec, 8, 1), of(64, vec, 64, 1)]);
         all.iter().map(Conv::values).collect()
     }
 }
@@ -87,6 +91,11 @@ impl Kernel for ConvKernel {
 /// Whether accesses of `vec` values are aligned in every row of every operand.
 fn aligned(p: &Problem, vec: usize) -> bool {
     p.dim("align").is_multiple_of(vec) && p.dim("channels").is_multiple_of(vec)
+}
+
+/// Threads of a CTA: rows of them side by side, each with a part of the sequences.
+fn block(s: &Conv) -> usize {
+    s.threads * s.sequences.min(256usize.div_ceil(s.threads))
 }
 
 impl Form for Window {
@@ -106,6 +115,9 @@ impl Form for Window {
                 p.dim("taps")
             )
         })?;
+        require(s.sequences == 1 || s.threads <= 64, || {
+            format!("{} threads of channels for each of {} sequences", s.threads, s.sequences)
+        })?;
         let held = s.vec * p.dim("taps");
         require(held <= 64, || format!("{held} taps in one thread"))
     }
@@ -113,7 +125,12 @@ impl Form for Window {
     fn budget(&self, p: &Problem, values: &Values, _arch: &Arch) -> Budget {
         let s = Conv::from_values(values).unwrap_or_default();
         let held = s.vec * (2 * p.dim("taps") + AHEAD + 2);
-        Budget { threads: s.threads as u32, registers: (held + 32).min(200) as u32, smem: 0 }
+        let filter = if s.sequences > 1 { 4 * s.threads * s.vec * (p.dim("taps") + 1) } else { 0 };
+        Budget {
+            threads: block(&s) as u32,
+            registers: (held + 32).min(200) as u32,
+            smem: (filter + 16) as u32,
+        }
     }
 
     fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {
@@ -124,9 +141,9 @@ impl Form for Window {
         w.sizes(p, &["channels", "taps"]).flag("bias", p.dim("bias") > 0).flag("silu", p.dim("silu") > 0);
         w.types(&formats, &["x", "out"]);
         let channels = Extent::fixed(p.dim("channels").div_ceil(s.threads * s.vec));
-        let entry = Entry::new("conv_rows", s.threads).grid(
+        let entry = Entry::new("conv_rows", block(&s)).grid(
             channels,
-            Extent::pieces(Size::Sequences, 1),
+            Extent::pieces(Size::Sequences, s.sequences),
             Extent::pieces(Size::Longest, s.tokens),
         );
         w.finish(vec![entry], vec![])

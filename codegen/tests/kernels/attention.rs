@@ -1,10 +1,14 @@
 //! Attention over KV caches: prefill, decode, append. One reference for all: plain softmax in f64 over the keys a query
 //! sees, old ones as the cache holds them.
 
-use crate::case::{Batch, Case, Content, Family, Operand, Segment, decode, encode, round};
+use crate::case::{self, Batch, Case, Content, Family, Operand, Segment, encode, round};
 use crate::dice::Dice;
-use jet_codegen::kernel::{Elem, Formats};
+use crate::nvrtc;
+use jet_codegen::arch;
+use jet_codegen::kernel::{self, Elem, Formats};
+use jet_codegen::nvrtc::Output;
 use jet_codegen::schedule::Problem;
+use std::collections::BTreeSet;
 
 pub struct Attention;
 pub struct AttentionDecode;
@@ -27,6 +31,22 @@ struct Sizes {
 impl Sizes {
     fn heads(&self) -> usize {
         self.kv_heads * self.group
+    }
+
+    /// Those of a layer. Sequences of a decode step have `context` keys.
+    fn of(p: &Problem, batch: &Batch) -> Self {
+        let kv_heads = p.dim("kv_heads");
+        let longest = batch.segments.iter().map(|s| s.past + s.len).max().unwrap_or(1);
+        Self {
+            kv_heads,
+            group: (p.dim("heads") / kv_heads).max(1),
+            d_head: p.dim("d_head"),
+            align: p.dim("align"),
+            window: p.dim("window"),
+            page: p.dim("page"),
+            places: if p.dim("window") > 0 { p.dim("window").min(longest) } else { longest },
+            slots: batch.segments.len() + 1,
+        }
     }
 
     fn dims(&self, tokens: usize) -> Vec<(&'static str, usize)> {
@@ -235,6 +255,12 @@ fn tolerance(main: Elem, exact: bool) -> f64 {
     }
 }
 
+/// The formats of a layer, in the order of [`formats`].
+fn layer_formats(problem: &Problem) -> (Elem, Elem, Elem) {
+    let f = Formats::of(problem).expect("the formats of a layer");
+    (f.default, f.get("k_cache"), f.get("out"))
+}
+
 /// The formats of a case: what activations are, what the cache is, what comes out.
 fn formats(d: &mut Dice) -> (Elem, Elem, Elem) {
     let main = d.of(&[Elem::F32, Elem::Bf16, Elem::Bf16, Elem::Bf16, Elem::F16]);
@@ -271,31 +297,45 @@ impl Family for Attention {
         let s = sizes(d, main, &batch, slots);
         let s = if s.page > 0 && d.flip() { Sizes { page: 0, places: 140, ..s } } else { s };
         let cached = s.window == 0 && d.flip();
-        let rows = batch.tokens();
-        let mut caches = Caches::new(d, s, cache, &batch);
-        caches.poison(&batch, cached);
-        let mut activation =
-            |role, heads: usize| Operand::random(d, role, main, (rows, heads * s.d_head), s.align);
-        let (q, k, v) =
-            (activation("q", s.heads()), activation("k", s.kv_heads), activation("v", s.kv_heads));
-        let out = Operand::unwritten(d, "out", out_elem, (rows, s.heads() * s.d_head), s.align);
-        let scale = score_scale(s.d_head);
-        let want = reference(&caches, &batch, &q, (!cached).then_some((&k, &v)), f64::from(scale));
-        let mut dims = s.dims(rows);
-        dims.push(("cached", usize::from(cached)));
-        let formats = Formats::new(main, &[("k_cache", cache), ("v_cache", cache), ("out", out_elem)]);
-        let mut operands = vec![q, k, v, out];
-        operands.extend(caches.operands());
-        Case {
-            problem: Problem::new("attention", &formats.to_string(), &dims),
-            batch,
-            rows,
-            operands,
-            scalars: vec![("scale", scale)],
-            expected: vec![("out", want)],
-            // fp8 keys are widened, scaled and rounded once more before the products.
-            tolerance: tolerance(main, cache != Elem::E4m3),
-        }
+        prefill(d, s, (main, cache, out_elem), batch, cached)
+    }
+
+    fn layer(&self, d: &mut Dice, problem: &Problem, batch: Batch) -> Option<Case> {
+        Some(prefill(d, Sizes::of(problem, &batch), layer_formats(problem), batch, false))
+    }
+}
+
+/// New tokens over what the caches hold, and over each other.
+fn prefill(
+    d: &mut Dice,
+    s: Sizes,
+    (main, cache, out_elem): (Elem, Elem, Elem),
+    batch: Batch,
+    cached: bool,
+) -> Case {
+    let rows = batch.tokens();
+    let mut caches = Caches::new(d, s, cache, &batch);
+    caches.poison(&batch, cached);
+    let mut activation =
+        |role, heads: usize| Operand::random(d, role, main, (rows, heads * s.d_head), s.align);
+    let (q, k, v) = (activation("q", s.heads()), activation("k", s.kv_heads), activation("v", s.kv_heads));
+    let out = Operand::unwritten(d, "out", out_elem, (rows, s.heads() * s.d_head), s.align);
+    let scale = score_scale(s.d_head);
+    let want = reference(&caches, &batch, &q, (!cached).then_some((&k, &v)), f64::from(scale));
+    let mut dims = s.dims(rows);
+    dims.push(("cached", usize::from(cached)));
+    let formats = Formats::new(main, &[("k_cache", cache), ("v_cache", cache), ("out", out_elem)]);
+    let mut operands = vec![q, k, v, out];
+    operands.extend(caches.operands());
+    Case {
+        problem: Problem::new("attention", &formats.to_string(), &dims),
+        batch,
+        rows,
+        operands,
+        scalars: vec![("scale", scale)],
+        expected: vec![("out", want)],
+        // fp8 keys are widened, scaled and rounded once more before the products.
+        tolerance: tolerance(main, cache != Elem::E4m3),
     }
 }
 
@@ -325,26 +365,35 @@ impl Family for AttentionDecode {
         let slots = 2 + d.below(3);
         let batch = batch(d, slots, 1, 300);
         let s = sizes(d, main, &batch, slots);
-        let rows = batch.tokens();
-        let mut caches = Caches::new(d, s, cache, &batch);
-        caches.poison(&batch, true);
-        let q = Operand::random(d, "q", main, (rows, s.heads() * s.d_head), s.align);
-        let out = Operand::unwritten(d, "out", out_elem, (rows, s.heads() * s.d_head), s.align);
-        let scale = score_scale(s.d_head);
-        let want = reference(&caches, &batch, &q, None, f64::from(scale));
-        let formats = Formats::new(main, &[("k_cache", cache), ("v_cache", cache), ("out", out_elem)]);
-        let mut operands = vec![q, out];
-        operands.extend(caches.operands());
-        Case {
-            problem: Problem::new("attention_decode", &formats.to_string(), &s.dims(rows)),
-            batch,
-            rows,
-            operands,
-            scalars: vec![("scale", scale)],
-            expected: vec![("out", want)],
-            // fp8 values are exact; the scales of their rows are multiplied into the weights before these are rounded.
-            tolerance: tolerance(main, true),
-        }
+        decode(d, s, (main, cache, out_elem), batch)
+    }
+
+    fn layer(&self, d: &mut Dice, problem: &Problem, batch: Batch) -> Option<Case> {
+        Some(decode(d, Sizes::of(problem, &batch), layer_formats(problem), batch))
+    }
+}
+
+/// One token a sequence over what the caches hold.
+fn decode(d: &mut Dice, s: Sizes, (main, cache, out_elem): (Elem, Elem, Elem), batch: Batch) -> Case {
+    let rows = batch.tokens();
+    let mut caches = Caches::new(d, s, cache, &batch);
+    caches.poison(&batch, true);
+    let q = Operand::random(d, "q", main, (rows, s.heads() * s.d_head), s.align);
+    let out = Operand::unwritten(d, "out", out_elem, (rows, s.heads() * s.d_head), s.align);
+    let scale = score_scale(s.d_head);
+    let want = reference(&caches, &batch, &q, None, f64::from(scale));
+    let formats = Formats::new(main, &[("k_cache", cache), ("v_cache", cache), ("out", out_elem)]);
+    let mut operands = vec![q, out];
+    operands.extend(caches.operands());
+    Case {
+        problem: Problem::new("attention_decode", &formats.to_string(), &s.dims(rows)),
+        batch,
+        rows,
+        operands,
+        scalars: vec![("scale", scale)],
+        expected: vec![("out", want)],
+        // fp8 values are exact; the scales of their rows are multiplied into the weights before these are rounded.
+        tolerance: tolerance(main, true),
     }
 }
 
@@ -381,38 +430,48 @@ impl Family for KvAppend {
         } else {
             s
         };
-        let rows = batch.tokens();
-        let caches = Caches::new(d, s, cache, &batch);
-        let mut activation = |role| Operand::random(d, role, main, (rows, s.kv_heads * s.d_head), s.align);
-        let (k, v) = (activation("k"), activation("v"));
-        let turns: Vec<u64> = (0..s.d_head / 2).map(|_| d.word() >> d.below(30)).collect();
-        let mut expected = appended(&caches, &batch, (&k, &v), if rope { &turns } else { &[] });
-        let mut dims = s.dims(rows);
-        dims.retain(|(name, _)| !matches!(*name, "heads" | "window"));
-        dims.push(("rope", usize::from(rope)));
-        let formats = Formats::new(main, &[("k_cache", cache), ("v_cache", cache)]);
-        let mut operands = vec![k, v];
-        operands.extend(caches.operands());
-        if rope {
-            let table = turns.iter().flat_map(|t| t.to_le_bytes()).collect();
-            operands.push(Operand::bytes("frequencies", table));
-        }
-        expected.retain(|(role, _)| operands.iter().any(|o| o.role == *role));
-        Case {
-            problem: Problem::new("kv_append", &formats.to_string(), &dims),
-            batch,
-            rows,
-            operands,
-            scalars: vec![],
-            expected,
-            // A value between two codes may go either way when the sine or the scale err in their last digit: a step
-            // of the format for a few of many values.
-            tolerance: match cache {
-                Elem::F32 => 1e-6,
-                Elem::E4m3 => 1e-2,
-                _ => 1e-3,
-            },
-        }
+        append(d, s, (main, cache), batch, rope)
+    }
+
+    fn layer(&self, d: &mut Dice, problem: &Problem, batch: Batch) -> Option<Case> {
+        let (main, cache, _) = layer_formats(problem);
+        Some(append(d, Sizes::of(problem, &batch), (main, cache), batch, problem.dim("rope") > 0))
+    }
+}
+
+/// New keys and values into the caches.
+fn append(d: &mut Dice, s: Sizes, (main, cache): (Elem, Elem), batch: Batch, rope: bool) -> Case {
+    let rows = batch.tokens();
+    let caches = Caches::new(d, s, cache, &batch);
+    let mut activation = |role| Operand::random(d, role, main, (rows, s.kv_heads * s.d_head), s.align);
+    let (k, v) = (activation("k"), activation("v"));
+    let turns: Vec<u64> = (0..s.d_head / 2).map(|_| d.word() >> d.below(30)).collect();
+    let mut expected = appended(&caches, &batch, (&k, &v), if rope { &turns } else { &[] });
+    let mut dims = s.dims(rows);
+    dims.retain(|(name, _)| !matches!(*name, "heads" | "window"));
+    dims.push(("rope", usize::from(rope)));
+    let formats = Formats::new(main, &[("k_cache", cache), ("v_cache", cache)]);
+    let mut operands = vec![k, v];
+    operands.extend(caches.operands());
+    if rope {
+        let table = turns.iter().flat_map(|t| t.to_le_bytes()).collect();
+        operands.push(Operand::bytes("frequencies", table));
+    }
+    expected.retain(|(role, _)| operands.iter().any(|o| o.role == *role));
+    Case {
+        problem: Problem::new("kv_append", &formats.to_string(), &dims),
+        batch,
+        rows,
+        operands,
+        scalars: vec![],
+        expected,
+        // A value between two codes may go either way when the sine or the scale err in their last digit: a step
+        // of the format for a few of many values.
+        tolerance: match cache {
+            Elem::F32 => 1e-6,
+            Elem::E4m3 => 1e-2,
+            _ => 1e-3,
+        },
     }
 }
 
@@ -442,7 +501,7 @@ fn appended(
                     x.iter_mut().for_each(|x| *x = *x * 448.0 / largest);
                 }
                 for (i, x) in x.iter().enumerate() {
-                    held[which][row * d + i] = decode(c.elem, &encode(c.elem, *x));
+                    held[which][row * d + i] = case::decode(c.elem, &encode(c.elem, *x));
                 }
             }
         }
@@ -479,4 +538,34 @@ fn model(
         ("window", window),
         ("tokens", tokens),
     ]
+}
+
+/// Tiles of the widest heads fill the shared memory of architectures that have 99 KB of it.
+#[test]
+fn the_widest_heads_have_tensor_instructions_on_every_architecture() {
+    let Some(nvrtc) = nvrtc("wide heads") else { return };
+    let fp8 = "bf16 k_cache=e4m3 v_cache=e4m3";
+    for (family, formats) in
+        [("attention", "bf16"), ("attention", fp8), ("attention_decode", "bf16"), ("attention_decode", fp8)]
+    {
+        for (group, tokens) in [(4, 512), (1, 1)] {
+            let problem = Problem::new(family, formats, &model(4 * group, 4, 256, 0, tokens));
+            let kernel = kernel::find(family).expect("it is a family");
+            let mut seen = BTreeSet::new();
+            for arch in arch::ALL {
+                let values = kernel.default_for(&problem, arch).expect("it is served");
+                assert_eq!(values.get("form"), Some(1), "{problem} on {arch}: {values}");
+                // One architecture is compiled for per schedule.
+                if arch.smem_per_cta > 100 << 10 || tokens == 1 || !seen.insert(values.to_string()) {
+                    continue;
+                }
+                let source = kernel.emit(&problem, &values, arch).expect("it is legal");
+                let compiled = nvrtc.compile(&source.text, arch, Output::Cubin).expect("it compiles");
+                for entry in &source.entries {
+                    let r = compiled.resources_of(&entry.name).expect("the log names every entry");
+                    assert!(!r.spills(), "{} of {problem} on {arch} with {values}: {r:?}", entry.name);
+                }
+            }
+        }
+    }
 }

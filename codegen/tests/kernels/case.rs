@@ -12,6 +12,11 @@ pub trait Family: Sync {
     fn goldens(&self) -> Vec<(&'static str, Problem)>;
     /// A random problem of small ragged sizes, with operands and expectations from a plain f64 reference.
     fn random(&self, dice: &mut Dice) -> Case;
+    /// The operands of a layer that counters are taken of; none where the family has no such layers here. The sizes are
+    /// the problem's, the sequences the batch's.
+    fn layer(&self, _dice: &mut Dice, _problem: &Problem, _batch: Batch) -> Option<Case> {
+        None
+    }
     /// How many random cases parity takes.
     fn cases(&self) -> usize {
         12

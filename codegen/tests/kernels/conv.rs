@@ -40,11 +40,12 @@ impl Family for Conv {
         let flags = (d.flip(), d.flip());
         case(d, (channels, taps, align), &formats, batch, flags)
     }
-}
 
-/// A slice of Mamba-2's convolution: fewer channels.
-pub fn model(d: &mut Dice) -> Case {
-    case(d, (1024, 4, 8), &Formats::new(Elem::Bf16, &[]), Batch::one(256), (true, true))
+    fn layer(&self, d: &mut Dice, p: &Problem, batch: Batch) -> Option<Case> {
+        let sizes = (p.dim("channels"), p.dim("taps"), p.dim("align"));
+        let formats = Formats::of(p).expect("the formats of a layer");
+        Some(case(d, sizes, &formats, batch, (p.dim("bias") > 0, p.dim("silu") > 0)))
+    }
 }
 
 fn case(

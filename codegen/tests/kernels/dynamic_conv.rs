@@ -45,14 +45,15 @@ impl Family for DynamicConv {
         case(d, (channels, taps, hidden, align), &formats, batch, step)
     }
 
+    fn layer(&self, d: &mut Dice, p: &Problem, batch: Batch) -> Option<Case> {
+        let sizes = (p.dim("channels"), p.dim("taps"), p.dim("hidden"), p.dim("align"));
+        let formats = Formats::of(p).expect("the formats of a layer");
+        Some(case(d, sizes, &formats, batch, p.dim("step") > 0))
+    }
+
     fn cases(&self) -> usize {
         14
     }
-}
-
-/// A slice of Jet-2B's: fewer channels.
-pub fn model(d: &mut Dice) -> Case {
-    case(d, (64, 4, 384, 8), &Formats::new(Elem::Bf16, &[]), Batch::one(200), false)
 }
 
 fn case(

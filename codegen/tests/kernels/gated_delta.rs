@@ -50,56 +50,67 @@ impl Family for GatedDelta {
         } else {
             (1 + d.below(37), 1 + d.below(45))
         };
-        let heads = 1 + d.below(2);
-        let (align, out_align) = (d.of(&[1, 2, 8, 8][usize::from(matrix)..]), d.of(&[1, 2, 8]));
-        let batch = batch(d, step);
-        let rows = batch.tokens();
         let dims = [
-            ("heads", heads),
+            ("heads", 1 + d.below(2)),
             ("d_key", d_key),
             ("d_value", d_value),
-            ("align", align),
-            ("out_align", out_align),
-            ("tokens", rows),
+            ("align", d.of(&[1, 2, 8, 8][usize::from(matrix)..])),
+            ("out_align", d.of(&[1, 2, 8])),
             ("step", usize::from(step)),
         ];
-        let q = Operand::random(d, "q", main, (rows, heads * d_key), align);
-        let k = Operand::random(d, "k", main, (rows, heads * d_key), align);
-        let v = Operand::random(d, "v", main, (rows, heads * d_value), align);
-        let mut g = Operand::random(d, "g", Elem::F32, (rows, heads), 1);
-        // Decays from nearly one to one that wipes the state.
-        map(&mut g, |x| if x > 0.95 { -100.0 } else { -0.5 * (x + 1.0) * (x + 1.0) });
-        let mut beta = Operand::random(d, "beta", Elem::F32, (rows, heads), 1);
-        map(&mut beta, |x| 0.5 * (x + 1.0));
-        let out = Operand::unwritten(d, "out", formats.get("out"), (rows, heads * d_value), out_align);
-        let slots = 1 + batch.segments.iter().map(|s| s.slot).max().unwrap_or(0);
-        let per_slot = heads * d_key * d_value;
-        let state = Operand {
-            rows: heads * d_key,
-            cols: d_value,
-            stride: d_value,
-            lead: 4 * d.below(3),
-            slots: Some((per_slot.next_multiple_of(4) + 4 * d.below(3), slots)),
-            ..Operand::random(d, "state", Elem::F32, (slots * heads * d_key, d_value), 1)
-        };
-        let (scale, l2_eps) = (1.0 / (d_key as f32).sqrt(), 1e-6f32);
-        let rule = Rule { heads, d_key, d_value, scale: f64::from(scale), eps: f64::from(l2_eps) };
-        let (want, after) = rule.run(&batch, [&q, &k, &v, &g, &beta], state.values());
-        Case {
-            problem: Problem::new("gated_delta", &formats.to_string(), &dims),
-            batch,
-            rows,
-            operands: vec![q, k, v, g, beta, out, state],
-            scalars: vec![("scale", scale), ("l2_eps", l2_eps)],
-            expected: vec![("out", want), ("state", after)],
-            // In float the triangular solve is the longest chain of roundings. With 16-bit operands the state, the
-            // writes and both triangles are rounded once in each chunk: some units of 2^-9.
-            tolerance: match main {
-                Elem::F32 => 1e-5,
-                Elem::F16 => 2e-3,
-                _ => 8e-3,
-            },
-        }
+        let batch = batch(d, step);
+        case(d, &Problem::new("gated_delta", &formats.to_string(), &dims), batch)
+    }
+
+    fn layer(&self, d: &mut Dice, p: &Problem, batch: Batch) -> Option<Case> {
+        Some(case(d, p, batch))
+    }
+}
+
+/// Operands of the problem's sizes.
+fn case(d: &mut Dice, p: &Problem, batch: Batch) -> Case {
+    let (heads, d_key, d_value) = (p.dim("heads"), p.dim("d_key"), p.dim("d_value"));
+    let (align, out_align) = (p.dim("align"), p.dim("out_align"));
+    let formats = Formats::of(p).expect("the formats of a case");
+    let (main, rows) = (formats.get("q"), batch.tokens());
+    let mut problem = p.clone();
+    problem.dims.insert("tokens".to_owned(), rows as i64);
+    let q = Operand::random(d, "q", main, (rows, heads * d_key), align);
+    let k = Operand::random(d, "k", main, (rows, heads * d_key), align);
+    let v = Operand::random(d, "v", main, (rows, heads * d_value), align);
+    let mut g = Operand::random(d, "g", Elem::F32, (rows, heads), 1);
+    // Decays from nearly one to one that wipes the state.
+    map(&mut g, |x| if x > 0.95 { -100.0 } else { -0.5 * (x + 1.0) * (x + 1.0) });
+    let mut beta = Operand::random(d, "beta", Elem::F32, (rows, heads), 1);
+    map(&mut beta, |x| 0.5 * (x + 1.0));
+    let out = Operand::unwritten(d, "out", formats.get("out"), (rows, heads * d_value), out_align);
+    let slots = 1 + batch.segments.iter().map(|s| s.slot).max().unwrap_or(0);
+    let per_slot = heads * d_key * d_value;
+    let state = Operand {
+        rows: heads * d_key,
+        cols: d_value,
+        stride: d_value,
+        lead: 4 * d.below(3),
+        slots: Some((per_slot.next_multiple_of(4) + 4 * d.below(3), slots)),
+        ..Operand::random(d, "state", Elem::F32, (slots * heads * d_key, d_value), 1)
+    };
+    let (scale, l2_eps) = (1.0 / (d_key as f32).sqrt(), 1e-6f32);
+    let rule = Rule { heads, d_key, d_value, scale: f64::from(scale), eps: f64::from(l2_eps) };
+    let (want, after) = rule.run(&batch, [&q, &k, &v, &g, &beta], state.values());
+    Case {
+        problem,
+        batch,
+        rows,
+        operands: vec![q, k, v, g, beta, out, state],
+        scalars: vec![("scale", scale), ("l2_eps", l2_eps)],
+        expected: vec![("out", want), ("state", after)],
+        // In float the triangular solve is the longest chain of roundings. With 16-bit operands the state, the
+        // writes and both triangles are rounded once in each chunk: some units of 2^-9.
+        tolerance: match main {
+            Elem::F32 => 1e-5,
+            Elem::F16 => 2e-3,
+            _ => 8e-3,
+        },
     }
 }
 

@@ -15,6 +15,7 @@ mod golden;
 mod parity;
 mod ragged;
 mod rig;
+mod sass;
 
 mod argmax;
 mod attention;

@@ -40,35 +40,48 @@ impl Family for Norm {
         if kind != "plain" {
             dims.push((kind, 1));
         }
-        let eps = 1e-3f32;
-        let shape = (rows, width);
-        let x = Operand::random(d, "x", formats.get("x"), shape, align);
-        let weight = Operand::vector(d, "weight", if shared { group } else { width });
-        let z = Operand::random(d, "z", formats.get("z"), shape, align);
-        let residual = Operand::random(d, "residual", formats.get("residual"), shape, align);
-        let out = Operand::unwritten(d, "out", formats.get("out"), shape, align);
-        let sums: Vec<f64> = x.values().iter().zip(residual.values()).map(|(a, b)| a + b).collect();
-        let input = if kind == "residual" { &sums } else { x.values() };
-        let want = reference(kind, input, z.values(), weight.values(), width, group, f64::from(eps));
-        let mut expected = vec![("out", want)];
-        let mut operands = vec![x, weight, out];
-        match kind {
-            "residual" => {
-                expected.push(("residual", sums));
-                operands.push(residual);
-            }
-            "plain" => {}
-            _ => operands.push(z),
+        case(d, &Problem::new("norm", &formats.to_string(), &dims), Batch::one(rows))
+    }
+
+    fn layer(&self, d: &mut Dice, p: &Problem, batch: Batch) -> Option<Case> {
+        Some(case(d, p, batch))
+    }
+}
+
+/// Operands of the problem's sizes.
+fn case(d: &mut Dice, p: &Problem, batch: Batch) -> Case {
+    let (width, group, align) = (p.dim("width"), p.dim("group"), p.dim("align"));
+    let (shared, rows) = (p.dim("shared") > 0, batch.tokens());
+    let kind = ["residual", "gate_first", "gate_last"].into_iter().find(|k| p.dim(k) > 0).unwrap_or("plain");
+    let formats = Formats::of(p).expect("the formats of a case");
+    let eps = 1e-3f32;
+    let shape = (rows, width);
+    let x = Operand::random(d, "x", formats.get("x"), shape, align);
+    let weight = Operand::vector(d, "weight", if shared { group } else { width });
+    let z = Operand::random(d, "z", formats.get("z"), shape, align);
+    let residual = Operand::random(d, "residual", formats.get("residual"), shape, align);
+    let out = Operand::unwritten(d, "out", formats.get("out"), shape, align);
+    let sums: Vec<f64> = x.values().iter().zip(residual.values()).map(|(a, b)| a + b).collect();
+    let input = if kind == "residual" { &sums } else { x.values() };
+    let want = reference(kind, input, z.values(), weight.values(), width, group, f64::from(eps));
+    let mut expected = vec![("out", want)];
+    let mut operands = vec![x, weight, out];
+    match kind {
+        "residual" => {
+            expected.push(("residual", sums));
+            operands.push(residual);
         }
-        Case {
-            problem: Problem::new("norm", &formats.to_string(), &dims),
-            batch: Batch::one(rows),
-            rows,
-            operands,
-            scalars: vec![("eps", eps)],
-            expected,
-            tolerance: if formats.get("out") == Elem::F32 { 1e-6 } else { 3e-3 },
-        }
+        "plain" => {}
+        _ => operands.push(z),
+    }
+    Case {
+        problem: p.clone(),
+        batch,
+        rows,
+        operands,
+        scalars: vec![("eps", eps)],
+        expected,
+        tolerance: if formats.get("out") == Elem::F32 { 1e-6 } else { 3e-3 },
     }
 }
 

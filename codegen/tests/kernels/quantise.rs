@@ -28,10 +28,15 @@ impl Family for Quantise {
         let block = d.of(&[0, 128]);
         case(d, (rows, width), align, block, x)
     }
+
+    fn layer(&self, d: &mut Dice, p: &Problem, batch: Batch) -> Option<Case> {
+        let elem = Formats::of(p).expect("the formats of a layer").get("x");
+        Some(case(d, (batch.tokens(), p.dim("width")), p.dim("align"), p.dim("block"), elem))
+    }
 }
 
 /// `rows` by `width`. The reference divides and rounds as the kernel must: in float32, to nearest.
-pub fn case(d: &mut Dice, (rows, width): (usize, usize), align: usize, block: usize, elem: Elem) -> Case {
+fn case(d: &mut Dice, (rows, width): (usize, usize), align: usize, block: usize, elem: Elem) -> Case {
     let mut x = Operand::random(d, "x", elem, (rows, width), align);
     // A row of zeros must stay one.
     if rows > 2
@@ -67,13 +72,4 @@ pub fn case(d: &mut Dice, (rows, width): (usize, usize), align: usize, block: us
         // The same operations in the same format: nothing may differ but the last bit of a scale.
         tolerance: 1e-7,
     }
-}
-
-/// Rows of a model, as a device lays them out.
-pub fn model(d: &mut Dice) -> Case {
-    let mut case = case(d, (16, 1536), 16, 128, Elem::Bf16);
-    for o in &mut case.operands {
-        (o.lead, o.stride) = (0, o.cols);
-    }
-    case
 }

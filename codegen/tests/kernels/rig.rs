@@ -1,12 +1,13 @@
 //! A case on the emulator: operands in buffers of their own, arguments by role.
 
 use crate::case::{Case, Content, Operand, decode, encode};
+use crate::sass;
 use jet_codegen::arch::Arch;
 use jet_codegen::kernel::{Arg, Elem, Size, Source, Table};
 use jet_codegen::nvrtc::{Nvrtc, Output};
-use jet_emu::exec::{self, BufferId, Emulator, EmulatorOptions, LaunchConfig, Report};
+use jet_emu::exec::{self, BufferId, Checks, Emulator, EmulatorOptions, LaunchConfig, Report};
 use jet_emu::tensor::{MapElement, SwizzleMode, TensorMapSpec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What lies between the rows.
 const POISON: u8 = 0xff;
@@ -29,10 +30,15 @@ pub fn run(nvrtc: &Nvrtc, case: &Case, source: &Source, arch: &Arch, seed: u64) 
 #[derive(Default)]
 pub struct Counted {
     pub warp_instructions: u64,
-    /// Bytes of the sectors of global memory that accesses touched.
+    /// Bytes of the sectors of global memory that accesses touched, each time anew.
     pub sector_bytes: u64,
+    /// Bytes of buffers that were read and written, each once an entry: what passes the L2 cache where it holds what
+    /// the CTAs of an entry share.
+    pub distinct_bytes: u64,
     pub wavefronts: u64,
     pub ideal_wavefronts: u64,
+    /// Wavefronts of accesses in loops, and how many they would be without conflicts.
+    pub looped: [u64; 2],
     pub tensor_flops: u64,
     /// Instructions of warps on tensor cores.
     pub tensor_instructions: u64,
@@ -45,14 +51,19 @@ pub struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, report: &Report) {
-        for b in report.counters.iter().flat_map(|c| &c.buffers) {
+    fn add(&mut self, report: &Report, loops: &BTreeSet<usize>) {
+        let Some(counters) = &report.counters else { return };
+        for b in &counters.buffers {
+            let distinct = b.unique_read_bytes + b.unique_written_bytes;
             let at = self.buffers.entry(b.name.clone()).or_default();
             at.0 += b.read_bytes + b.written_bytes;
-            at.1 += b.unique_read_bytes + b.unique_written_bytes;
+            at.1 += distinct;
+            self.distinct_bytes += distinct;
         }
-        for c in report.counters.iter().flat_map(|c| &c.lines) {
-            let what = || format!("{}: {} in line {}", report.kernel, c.instruction, c.line);
+        for c in &counters.lines {
+            let looped = loops.contains(&(c.line as usize));
+            let place = if looped { ", in a loop" } else { "" };
+            let what = || format!("{}: {} in line {}{place}", report.kernel, c.instruction, c.line);
             self.warp_instructions += c.warp;
             self.tensor_flops += c.tensor_flops;
             self.tensor_instructions += if c.tensor_flops > 0 { c.warp } else { 0 };
@@ -60,20 +71,24 @@ impl Counted {
                 self.sector_bytes += 32 * global.sectors;
                 self.traffic.push((global.sectors, what()));
             }
-            if let Some(shared) = &c.shared {
-                self.wavefronts += shared.wavefronts;
-                self.ideal_wavefronts += shared.ideal_wavefronts;
-                if shared.wavefronts > shared.ideal_wavefronts {
-                    self.conflicts.push((shared.wavefronts - shared.ideal_wavefronts, what()));
-                }
+            let Some(shared) = &c.shared else { continue };
+            self.wavefronts += shared.wavefronts;
+            self.ideal_wavefronts += shared.ideal_wavefronts;
+            if looped {
+                self.looped[0] += shared.wavefronts;
+                self.looped[1] += shared.ideal_wavefronts;
+            }
+            if shared.wavefronts > shared.ideal_wavefronts {
+                self.conflicts.push((shared.wavefronts - shared.ideal_wavefronts, what()));
             }
         }
     }
 }
 
-/// Runs `source` with counters.
+/// Runs `source` with counters, and without the checks that parity runs with.
 pub fn counted(nvrtc: &Nvrtc, case: &Case, source: &Source, arch: &Arch) -> Result<Counted, String> {
-    run_with(nvrtc, case, source, arch, EmulatorOptions { counters: true, ..EmulatorOptions::default() })
+    let options = EmulatorOptions { counters: true, checks: Checks::NONE, ..EmulatorOptions::default() };
+    run_with(nvrtc, case, source, arch, options)
 }
 
 fn run_with(
@@ -86,6 +101,7 @@ fn run_with(
     let compiled = nvrtc.compile(&source.text, arch, Output::Ptx).map_err(|e| e.to_string())?;
     let mut device = Device::new(case, source, options)?;
     let mut counted = Counted::default();
+    let loops = sass::ptx_loops(&compiled.ptx);
     let module = device.emulator.load(&compiled.ptx).map_err(|e| e.to_string())?;
     for entry in &source.entries {
         let grid = [0, 1, 2].map(|d| entry.grid[d].value(|s| case.size(s)) as u32);
@@ -106,7 +122,7 @@ fn run_with(
             let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
             return Err(format!("{} completed: {}\n{}", entry.name, report.completed, findings.join("\n")));
         }
-        counted.add(&report);
+        counted.add(&report, &loops);
     }
     device.judge().map(|()| counted)
 }

@@ -1,6 +1,6 @@
 //! The scan of Mamba-2.
 
-use crate::case::{Batch, Case, Family, Operand, Segment};
+use crate::case::{Batch, Case, Family, Operand};
 use crate::dice::Dice;
 use crate::ragged;
 use jet_codegen::kernel::{Elem, Formats};
@@ -63,29 +63,17 @@ impl Family for Ssd {
         case(d, shape, align, &formats, batch, step)
     }
 
+    fn layer(&self, d: &mut Dice, p: &Problem, batch: Batch) -> Option<Case> {
+        let of = |name| p.dim(name);
+        let shape =
+            Shape { heads: of("heads"), d_head: of("d_head"), groups: of("groups"), d_state: of("d_state") };
+        let formats = Formats::of(p).expect("the formats of a layer");
+        Some(case(d, shape, of("align"), &formats, batch, of("step") > 0))
+    }
+
     fn cases(&self) -> usize {
         15
     }
-}
-
-/// Two heads of Nano-9B-v2.
-const NANO: Shape = Shape { heads: 2, d_head: 80, groups: 1, d_state: 128 };
-
-/// A slice of its prefill.
-pub fn prefill(d: &mut Dice) -> Case {
-    case(d, NANO, 8, &Formats::new(Elem::Bf16, &[]), Batch::one(256), false)
-}
-
-/// The same in float.
-pub fn prefill_f32(d: &mut Dice) -> Case {
-    case(d, NANO, 8, &Formats::new(Elem::F32, &[]), Batch::one(64), false)
-}
-
-/// A step of several sequences.
-pub fn step(d: &mut Dice) -> Case {
-    let segment = |slot| Segment { slot, len: 1, past: 3, first: 0 };
-    let batch = Batch { segments: [2, 0, 1].map(segment).into(), ..Batch::default() };
-    case(d, NANO, 8, &Formats::new(Elem::Bf16, &[]), batch, true)
 }
 
 fn case(d: &mut Dice, s: Shape, align: usize, formats: &Formats, batch: Batch, step: bool) -> Case {

@@ -1,7 +1,7 @@
 // attention_decode[align=8 d_head=128 heads=12 kv_heads=2 window=1152] bf16 | mma | sm_80 | codegen 1
-// again: jet emit 'attention_decode[align=8 d_head=128 heads=12 kv_heads=2 window=1152] bf16' --arch sm_80 --schedule 'form=1 least=256 splits=4 stages=2 tile_n=16 warps=4'
+// again: jet emit 'attention_decode[align=8 d_head=128 heads=12 kv_heads=2 window=1152] bf16' --arch sm_80 --schedule 'form=1 least=256 splits=2 stages=2 tile_n=16 warps=4'
 constexpr int kLeast = 256;
-constexpr int kSplits = 4;
+constexpr int kSplits = 2;
 constexpr int kStages = 2;
 constexpr int kTileN = 16;
 constexpr int kWarps = 4;

@@ -1,5 +1,6 @@
 // conv[align=8 bias=1 channels=12288 silu=1 taps=4] bf16 | window | sm_80 | codegen 1
-// again: jet emit 'conv[align=8 bias=1 channels=12288 silu=1 taps=4] bf16' --arch sm_80 --schedule 'threads=128 tokens=64 vec=4'
+// again: jet emit 'conv[align=8 bias=1 channels=12288 silu=1 taps=4] bf16' --arch sm_80 --schedule 'sequences=1 threads=128 tokens=64 vec=4'
+constexpr int kSequences = 1;
 constexpr int kThreads = 128;
 constexpr int kTokens = 64;
 constexpr int kVec = 4;
@@ -9,6 +10,8 @@ constexpr bool kBias = true;
 constexpr bool kSilu = true;
 
 // ---- types ----
+__host__ __device__ constexpr int ceil_div(int n, int per) { return (n + per - 1) / per; }
+
 // N values that one access moves.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vec {
@@ -107,6 +110,19 @@ __device__ inline void store_floats(T* to, const float (&from)[N]) {
     }
 }
 
+// Floats to global memory, four of them in one access. Written out, because the compiler takes a vector apart that has
+// lived through a loop.
+template <int N>
+__device__ inline void store_global(float* to, const float (&from)[N]) {
+    if constexpr (N == 4) {
+        asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(from[0]),
+                     "f"(from[1]), "f"(from[2]), "f"(from[3])
+                     : "memory");
+    } else {
+        store_floats(to, from);
+    }
+}
+
 
 // ---- conv ----
 using XType = bf16;
@@ -124,8 +140,8 @@ static_assert(kTokens >= kTaps - 1, "only the first piece of a sequence looks ba
 struct Filter {
     float tap[kVec * kTaps];
     Channels bias;
-    __device__ Filter(const float* weight, const float* bias_from, int channel) {
-        const float* from = weight + channel * kTaps;
+    // `from` are the taps of the thread's first channel, `bias_from` its bias.
+    __device__ Filter(const float* from, const float* bias_from) {
         if constexpr (kVec * kTaps % 4 == 0) {
             load_floats(tap, from);
         } else {
@@ -133,7 +149,7 @@ struct Filter {
             for (int i = 0; i < kVec * kTaps; ++i) tap[i] = from[i];
         }
         if constexpr (kBias) {
-            load_floats(bias.at, bias_from + channel);
+            load_floats(bias.at, bias_from);
         } else {
 #pragma unroll
             for (int i = 0; i < kVec; ++i) bias.at[i] = 0.0f;
@@ -141,20 +157,41 @@ struct Filter {
     }
 };
 
-// Nothing is promised of x and of the state: the compiler joins their loads, and would take both by the read-only path.
-extern "C" __global__ void __launch_bounds__(kThreads)
-conv_rows(const XType* x, int x_stride, const float* __restrict__ weight, const float* __restrict__ bias,
-          OutType* __restrict__ out, int out_stride, float* state, long long state_slot,
-          const Segment* __restrict__ segments) {
-    const int channel = static_cast<int>(blockIdx.x * kThreads + threadIdx.x) * kVec;
-    const Segment sequence = segments[blockIdx.y];
-    const int first = blockIdx.z * kTokens;
-    if (channel >= kChannels || first >= sequence.len) return;
+// A CTA has kSequences sequences: kSequenceRows side by side, each row of threads with kTurns of them. They share the
+// taps, which a row of threads would otherwise read for each token of a step anew.
+constexpr int kMostRows = ceil_div(256, kThreads);
+constexpr int kSequenceRows = kSequences < kMostRows ? kSequences : kMostRows;
+constexpr int kTurns = ceil_div(kSequences, kSequenceRows);
+constexpr int kBlock = kThreads * kSequenceRows;
+struct SharedFilter {
+    alignas(16) float tap[kThreads * kVec * kTaps];
+    alignas(16) float bias[kThreads * kVec];
+};
+
+// The filter of this thread's channels; those beyond the last one have any.
+__device__ inline Filter cta_load_filter(const float* weight, const float* bias, int channel) {
+    if constexpr (kSequences == 1) {
+        return Filter(weight + channel * kTaps, bias + channel);
+    } else {
+        __shared__ SharedFilter shared;
+        const int first = blockIdx.x * kThreads * kVec, count = min(kThreads * kVec, kChannels - first);
+        for (int i = threadIdx.x; i < count * kTaps; i += kBlock) shared.tap[i] = weight[first * kTaps + i];
+        if constexpr (kBias) {
+            for (int i = threadIdx.x; i < count; i += kBlock) shared.bias[i] = bias[first + i];
+        }
+        __syncthreads();
+        const int own = channel < kChannels ? channel - first : 0;
+        return Filter(shared.tap + own * kTaps, shared.bias + own);
+    }
+}
+
+// A piece of one sequence, from its token `first` on.
+__device__ inline void walk_rows(const Filter& filter, const Segment& sequence, int first, int channel, const XType* x,
+                                 int x_stride, OutType* out, int out_stride, float* state, long long state_slot) {
     const XType* rows_in = x + static_cast<long long>(sequence.start) * x_stride + channel;
     OutType* rows_out = out + static_cast<long long>(sequence.start) * out_stride + channel;
     float* past = state + sequence.slot * state_slot + channel;
 
-    const Filter filter(weight, bias, channel);
     // The kTaps - 1 inputs before the present one, the oldest first; the present one comes last.
     Channels window[kTaps];
 #pragma unroll
@@ -166,24 +203,16 @@ conv_rows(const XType* x, int x_stride, const float* __restrict__ weight, const 
         }
     }
 
-    // The thread of the first piece also moves the state on: it is the only one that read the old one.
-    if (first == 0) {
-        Channels next[kTaps];
+    // The thread of the first piece also moves the state on: it is the only one that read the old one. Where the piece is
+    // the whole sequence, its window becomes the state in the end.
+    const bool whole = sequence.len <= kTokens;
+    if (first == 0 && !whole) {
 #pragma unroll
         for (int k = 0; k < kTaps - 1; ++k) {
-            const int at = sequence.len + k - (kTaps - 1);
-            if (at >= 0) {
-                load_floats(next[k].at, rows_in + static_cast<long long>(at) * x_stride);
-            } else {
-                // Fewer new tokens than columns: an old column moves up.
-#pragma unroll
-                for (int j = 0; j < kTaps - 1; ++j) {
-                    if (j == sequence.len + k) next[k] = window[j];
-                }
-            }
+            Channels next;
+            load_floats(next.at, rows_in + static_cast<long long>(sequence.len + k - (kTaps - 1)) * x_stride);
+            store_global(past + k * kChannels, next.at);
         }
-#pragma unroll
-        for (int k = 0; k < kTaps - 1; ++k) store_floats(past + k * kChannels, next[k].at);
     }
 
     const int last = min(first + kTokens, sequence.len);
@@ -192,11 +221,11 @@ conv_rows(const XType* x, int x_stride, const float* __restrict__ weight, const 
         Channels ahead[kAhead];
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
-            // Beyond the last row the last one is read again, and nothing stored.
-            load_floats(ahead[i].at, rows_in + static_cast<long long>(min(group + i, last - 1)) * x_stride);
+            if (group + i < last) load_floats(ahead[i].at, rows_in + static_cast<long long>(group + i) * x_stride);
         }
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
+            if (group + i >= last) continue;
             window[kTaps - 1] = ahead[i];
             Channels sum = filter.bias;
 #pragma unroll
@@ -210,9 +239,33 @@ conv_rows(const XType* x, int x_stride, const float* __restrict__ weight, const 
 #pragma unroll
                 for (int c = 0; c < kVec; ++c) sum.at[c] = silu(sum.at[c]);
             }
-            if (group + i < last) store_floats(rows_out + static_cast<long long>(group + i) * out_stride, sum.at);
+            store_floats(rows_out + static_cast<long long>(group + i) * out_stride, sum.at);
 #pragma unroll
             for (int k = 0; k < kTaps - 1; ++k) window[k] = window[k + 1];
         }
+    }
+    if (first == 0 && whole) {
+#pragma unroll
+        for (int k = 0; k < kTaps - 1; ++k) store_global(past + k * kChannels, window[k].at);
+    }
+}
+
+// Nothing is promised of x and of the state: the compiler joins their loads, and would take both by the read-only path.
+extern "C" __global__ void __launch_bounds__(kBlock)
+conv_rows(const XType* x, int x_stride, const float* __restrict__ weight, const float* __restrict__ bias,
+          OutType* __restrict__ out, int out_stride, float* state, long long state_slot,
+          const Segment* __restrict__ segments, int sequences) {
+    const int channel = static_cast<int>(blockIdx.x * kThreads + threadIdx.x % kThreads) * kVec;
+    const int first = blockIdx.z * kTokens;
+    if (kSequences == 1 && (channel >= kChannels || first >= segments[blockIdx.y].len)) return;
+    const Filter filter = cta_load_filter(weight, bias, channel);
+    if (channel >= kChannels) return;
+#pragma unroll 1
+    for (int turn = 0; turn < kTurns; ++turn) {
+        const int index = blockIdx.y * kSequences + turn * kSequenceRows + static_cast<int>(threadIdx.x) / kThreads;
+        if (index >= sequences) return;
+        const Segment sequence = segments[index];
+        if (first >= sequence.len) continue;
+        walk_rows(filter, sequence, first, channel, x, x_stride, out, out_stride, state, state_slot);
     }
 }

@@ -119,6 +119,43 @@ __device__ inline void store_vec(T* to, Vec<T, N> values) {
     *reinterpret_cast<W*>(to) = words;
 }
 
+// N values, widened. Where a vector of T is wider than 16 bytes it takes several accesses.
+template <int N, class T>
+__device__ inline void load_floats(float (&to)[N], const T* from) {
+    constexpr int kStep = sizeof(T) * N > 16 ? 16 / sizeof(T) : N;
+#pragma unroll
+    for (int i = 0; i < N; i += kStep) {
+        const Vec<T, kStep> part = load_vec<kStep>(from + i);
+#pragma unroll
+        for (int j = 0; j < kStep; ++j) to[i + j] = to_float(part.at[j]);
+    }
+}
+
+template <int N, class T>
+__device__ inline void store_floats(T* to, const float (&from)[N]) {
+    constexpr int kStep = sizeof(T) * N > 16 ? 16 / sizeof(T) : N;
+#pragma unroll
+    for (int i = 0; i < N; i += kStep) {
+        Vec<T, kStep> part;
+#pragma unroll
+        for (int j = 0; j < kStep; ++j) part.at[j] = from_float<T>(from[i + j]);
+        store_vec<kStep>(to + i, part);
+    }
+}
+
+// Floats to global memory, four of them in one access. Written out, because the compiler takes a vector apart that has
+// lived through a loop.
+template <int N>
+__device__ inline void store_global(float* to, const float (&from)[N]) {
+    if constexpr (N == 4) {
+        asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(from[0]),
+                     "f"(from[1]), "f"(from[2]), "f"(from[3])
+                     : "memory");
+    } else {
+        store_floats(to, from);
+    }
+}
+
 
 // ---- shared ----
 // The address that instructions on shared memory take.
@@ -177,6 +214,18 @@ __device__ inline void cta_copy_tile(SmemTile<T, kRows, kCols, kPad> to, const T
         // A copy of nothing still names an address; the first one is always inside.
         const T* source = left > 0 ? from + row * stride + col : from;
         copy_async<kVec * sizeof(T)>(to.at(row, col), source, left * static_cast<int>(sizeof(T)));
+    }
+}
+
+// Calls each(row, piece) for the pieces of kRows rows, shared out so that eight neighbouring lanes have one piece of eight
+// rows. Rows of a tile are an odd number of 16-byte pieces apart: eight of one column lie in different banks, and eight in
+// a row do only where rows are whole eights.
+template <int kThreads, int kRows, int kPieces, class Do>
+__device__ inline void cta_for_pieces_by_rows(Do each) {
+    static_assert(kRows % 8 == 0, "rows are whole eights");
+#pragma unroll
+    for (int i = threadIdx.x; i < kRows * kPieces; i += kThreads) {
+        each(i / (8 * kPieces) * 8 + i % 8, i / 8 % kPieces);
     }
 }
 
@@ -311,14 +360,53 @@ using SignalTile = SmemTile<UType, kTileM + 8, kTileChannels>;
 using ResultTile = SmemTile<OutType, kTileM, kTileChannels>;
 static_assert(ResultTile::bytes <= kStages * Stage::bytes, "results are staged where the ring was");
 
+// In a step the states pass through shared memory, so that whole pieces of a column are read and written: of each row the
+// three columns that its token looks at.
+constexpr int kStateVec = kXAlign >= 4 ? 4 : 2;
+using PastTile = SmemTile<float, kTileM * kHalo, kTileChannels>;
+static_assert(kTileChannels % 4 == 0, "a row of a tile is whole pieces");
+
+// Begins to load the columns of `rows` rows, whose slots are in `slots`.
+__device__ inline void cta_load_states(PastTile to, const int* slots, const float* state, long long state_slot,
+                                       int first_channel, int channels, int rows) {
+    cta_for_pieces_by_rows<kThreads, kTileM * kHalo, kTileChannels / kStateVec>([&](int at, int piece) {
+        const int row = at / kHalo, column = at % kHalo + 1, channel = piece * kStateVec;
+        if (row >= rows || channel >= channels) return;
+        copy_async<4 * kStateVec>(to.at(at, channel),
+                                  state + slots[row] * state_slot + column * kChannels + first_channel + channel,
+                                  4 * kStateVec);
+    });
+}
+
+// Every column moves up by one, and the new token's signal is the last.
+__device__ inline void cta_store_states(PastTile from, SignalTile signal, const int* slots, float* state,
+                                        long long state_slot, int first_channel, int channels, int rows) {
+    cta_for_pieces_by_rows<kThreads, kTileM * kTaps, kTileChannels / kStateVec>([&](int at, int piece) {
+        const int row = at / kTaps, column = at % kTaps, channel = piece * kStateVec;
+        if (row >= rows || channel >= channels) return;
+        float values[kStateVec];
+        if (column < kHalo) {
+            load_floats(values, from.at(row * kHalo + column, channel));
+        } else {
+            load_floats(values, signal.at(row + kHalo, channel));
+        }
+        store_global(state + slots[row] * state_slot + column * kChannels + first_channel + channel, values);
+    });
+}
+
 // What one lane multiplies its two taps of a channel with.
 struct Signal { float at[2]; };
 
 // Taps w and w + 1 of a token, `row` in the tile.
-__device__ inline Signal lane_signal(const History& history, SignalTile tile, int row, int w, int in_tile, int channel) {
+__device__ inline Signal lane_signal(const History& history, SignalTile tile, PastTile past, int row, int w, int in_tile,
+                                     int channel) {
     Signal signal;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
+        if constexpr (kStep) {
+            signal.at[i] = w + i < kHalo ? *past.at(row * kHalo + w + i, in_tile) : to_float(*tile.at(row + kHalo, in_tile));
+            continue;
+        }
         signal.at[i] = history.before(w + i) ? history.past[history.column(w + i) * kChannels + channel]
                                              : to_float(*tile.at(row + w + i, in_tile));
     }
@@ -347,16 +435,22 @@ dynamic_conv_mma(const UType* u, int u_stride, const HType* h, int h_stride, con
     // Load: the signal with the first stage; the ring is filled but for one stage. The first tile of all has no rows
     // before it, and nothing looks at the places where they would be.
     const SignalTile signal(ring + kStages * Stage::bytes);
-    {
-        constexpr int kPieces = kTileChannels / kXAlign;
-        for (int piece = threadIdx.x; piece < (kTileM + kHalo) * kPieces; piece += kThreads) {
-            const int row = piece / kPieces, col = piece % kPieces * kXAlign;
-            const int source = first_row - kHalo + row;
-            if (source < 0 || source >= rows || col >= channels) continue;
-            copy_async<kXAlign * sizeof(UType)>(
-                signal.at(row, col), u + static_cast<long long>(source) * u_stride + first_channel + col,
-                min(channels - col, kXAlign) * static_cast<int>(sizeof(UType)));
-        }
+    constexpr int kPieces = kTileChannels / kXAlign;
+    cta_for_pieces_by_rows<kThreads, kTileM + 8, kPieces>([&](int row, int piece) {
+        const int col = piece * kXAlign, source = first_row - kHalo + row;
+        if (row >= kTileM + kHalo || source < 0 || source >= rows || col >= channels) return;
+        copy_async<kXAlign * sizeof(UType)>(signal.at(row, col),
+                                            u + static_cast<long long>(source) * u_stride + first_channel + col,
+                                            min(channels - col, kXAlign) * static_cast<int>(sizeof(UType)));
+    });
+    const PastTile past(ring + kStages * Stage::bytes + SignalTile::bytes);
+    __shared__ int slots[kStep ? kTileM : 1];
+    const int own_rows = min(rows - first_row, kTileM);
+    if constexpr (kStep) {
+        // The rows of a step are its sequences.
+        for (int row = threadIdx.x; row < own_rows; row += kThreads) slots[row] = segments[first_row + row].slot;
+        __syncthreads();
+        cta_load_states(past, slots, state, state_slot, first_channel, channels, own_rows);
     }
 #pragma unroll
     for (int step = 0; step < kStages - 1; ++step) {
@@ -399,33 +493,27 @@ dynamic_conv_mma(const UType* u, int u_stride, const HType* h, int h_stride, con
                 second_bias = bias[channel * kTaps + w + 1];
             }
             Signal one = {}, two = {};
-            if (has_upper) one = lane_signal(above, signal, upper, w, in_tile, channel);
-            if (has_lower) two = lane_signal(below, signal, lower, w, in_tile, channel);
+            if (has_upper) one = lane_signal(above, signal, past, upper, w, in_tile, channel);
+            if (has_lower) two = lane_signal(below, signal, past, lower, w, in_tile, channel);
             const float(&d)[4] = taps.at[m][n];
             const float sum = fmaf(d[0] + first_bias, one.at[0], (d[1] + second_bias) * one.at[1]);
             const float sum_below = fmaf(d[2] + first_bias, two.at[0], (d[3] + second_bias) * two.at[1]);
             const float other = __shfl_xor_sync(0xffffffffu, odd ? sum : sum_below, 1);
             const float result = silu((odd ? sum_below : sum) + other);
             *results.at(odd ? lower : upper, in_tile) = from_float<OutType>(result);
-            if constexpr (kStep) {
-                __syncwarp();  // the lane beside has read the column that is written now
-#pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                    if (has_upper) above.past[(w + i) * kChannels + channel] = one.at[i];
-                    if (has_lower) below.past[(w + i) * kChannels + channel] = two.at[i];
-                }
-            }
         }
     }
     __syncthreads();
 
     // Store.
-    constexpr int kPieces = kTileChannels / kXAlign;
-    for (int piece = threadIdx.x; piece < kTileM * kPieces; piece += kThreads) {
-        const int row = piece / kPieces, col = piece % kPieces * kXAlign;
+    cta_for_pieces_by_rows<kThreads, kTileM, kPieces>([&](int row, int piece) {
+        const int col = piece * kXAlign;
         if (first_row + row < rows && col < channels) {
             store_vec<kXAlign>(out + static_cast<long long>(first_row + row) * out_stride + first_channel + col,
                                load_vec<kXAlign>(results.at(row, col)));
         }
+    });
+    if constexpr (kStep) {
+        cta_store_states(past, signal, slots, state, state_slot, first_channel, channels, own_rows);
     }
 }

@@ -8,6 +8,7 @@ constexpr int kWarps = 4;
 constexpr int kHeads = 16;
 constexpr int kDKey = 128;
 constexpr int kDValue = 128;
+constexpr int kSolveThreads = 128;
 constexpr int kAlign = 8;
 constexpr int kOutAlign = 8;
 
@@ -183,21 +184,28 @@ __device__ inline void copy_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
-// All kThreads threads begin to copy a tile: `rows` rows and `cols` columns from `from` on are there, what is beyond
-// becomes zero. `kVec` values move at a time, so `from` and its stride are multiples of them.
-template <int kThreads, int kVec, class T, int kRows, int kCols, int kPad>
-__device__ inline void cta_copy_tile(SmemTile<T, kRows, kCols, kPad> to, const T* from, long long stride, int rows,
-                                     int cols) {
-    constexpr int kPieces = kCols / kVec;
-    static_assert(kCols % kVec == 0, "a row of the tile is whole pieces");
+// Calls each(row, piece) for the pieces of kRows rows, shared out so that eight neighbouring lanes have one piece of eight
+// rows. Rows of a tile are an odd number of 16-byte pieces apart: eight of one column lie in different banks, and eight in
+// a row do only where rows are whole eights.
+template <int kThreads, int kRows, int kPieces, class Do>
+__device__ inline void cta_for_pieces_by_rows(Do each) {
+    static_assert(kRows % 8 == 0, "rows are whole eights");
 #pragma unroll
-    for (int piece = threadIdx.x; piece < kRows * kPieces; piece += kThreads) {
-        const int row = piece / kPieces, col = piece % kPieces * kVec;
-        const int left = row < rows ? min(max(cols - col, 0), kVec) : 0;
-        // A copy of nothing still names an address; the first one is always inside.
+    for (int i = threadIdx.x; i < kRows * kPieces; i += kThreads) {
+        each(i / (8 * kPieces) * 8 + i % 8, i / 8 % kPieces);
+    }
+}
+
+// As cta_copy_tile, for tiles whose rows are not whole eights of 16 bytes.
+template <int kThreads, int kVec, class T, int kRows, int kCols, int kPad>
+__device__ inline void cta_copy_narrow(SmemTile<T, kRows, kCols, kPad> to, const T* from, long long stride, int rows,
+                                       int cols) {
+    static_assert(kCols % kVec == 0, "a row of the tile is whole pieces");
+    cta_for_pieces_by_rows<kThreads, kRows, kCols / kVec>([&](int row, int piece) {
+        const int col = piece * kVec, left = row < rows ? min(max(cols - col, 0), kVec) : 0;
         const T* source = left > 0 ? from + row * stride + col : from;
         copy_async<kVec * sizeof(T)>(to.at(row, col), source, left * static_cast<int>(sizeof(T)));
-    }
+    });
 }
 
 
@@ -271,8 +279,6 @@ using VType = bf16;
 using OutType = bf16;
 using TriangleType = bf16;
 
-constexpr int kSolveThreads = 128;
-
 // A chunk's tokens: rows first .. first + len of the operands. Chunks begin anew with each sequence.
 struct Chunk {
     int first, len;
@@ -289,9 +295,11 @@ struct Decays {
     float q_factor[kChunk], k_factor[kChunk];
 };
 
+// Rows are as far apart as keeps accesses from each other's banks: pairs of the fragments of four rows, and 16 columns
+// of two rows.
 struct Triangles {
-    float lower[kChunk][kChunk + 1];
-    float inverse[kChunk][kChunk + 1];
+    alignas(16) float lower[kChunk][kChunk + 8];
+    float inverse[kChunk][kChunk % 32 == 0 ? kChunk + 16 : kChunk];
 };
 
 // A decay below e^-30 is e^-30: what it leaves is far below a float, and sums stay small, so their differences exact.
@@ -367,8 +375,10 @@ __device__ inline void cta_invert(Triangles& m) {
         for (int n = threadIdx.x; n < kChunk / 2 * size; n += kSolveThreads) {
             const int base = n / (size * size) * 2 * size, r = n / size % size, c = n % size;
             float sum = 0.0f;
-            for (int j = c; j < size; ++j) {
-                sum = fmaf(m.lower[base + size + r][base + j], m.inverse[base + j][base + c], sum);
+            // X11 has nothing above its diagonal, but waste may be there. All lanes walk the same way.
+            for (int j = 0; j < size; ++j) {
+                const float x = j >= c ? m.inverse[base + j][base + c] : 0.0f;
+                sum = fmaf(m.lower[base + size + r][base + j], x, sum);
             }
             m.inverse[base + r][base + size + c] = sum;
         }
@@ -376,8 +386,9 @@ __device__ inline void cta_invert(Triangles& m) {
         for (int n = threadIdx.x; n < kChunk / 2 * size; n += kSolveThreads) {
             const int base = n / (size * size) * 2 * size, r = n / size % size, c = n % size;
             float sum = 0.0f;
-            for (int j = 0; j <= r; ++j) {
-                sum = fmaf(-m.inverse[base + size + r][base + size + j], m.inverse[base + j][base + size + c], sum);
+            for (int j = 0; j < size; ++j) {
+                const float x = j <= r ? -m.inverse[base + size + r][base + size + j] : 0.0f;
+                sum = fmaf(x, m.inverse[base + j][base + size + c], sum);
             }
             m.inverse[base + size + r][base + c] = sum;
         }
@@ -385,18 +396,26 @@ __device__ inline void cta_invert(Triangles& m) {
     }
 }
 
+__device__ inline float mix_entry(const Triangles& m, const Decays& d, int i, int j) {
+    return i >= j ? m.inverse[i][j] * between(d, i, j) * d.beta[j] : 0.0f;
+}
+
+// Of the i-th of `len` tokens.
+__device__ inline Factors factors_of(const Decays& d, int i, int len) {
+    const float since = expf(d.gate[i]), total = d.gate[len - 1];
+    const float rest = expf(fminf(total - d.gate[i], 0.0f));
+    return Factors{since * d.k_factor[i], since * d.q_factor[i], rest * d.k_factor[i], expf(total)};
+}
+
 __device__ inline void cta_store_solution(const Triangles& m, const Decays& d, TriangleType* mix, Factors* factors,
                                           Chunk chunk, int head) {
     for (int n = threadIdx.x; n < chunk.len * kChunk; n += kSolveThreads) {
         const int i = n / kChunk, j = n % kChunk;
-        const float entry = i >= j ? m.inverse[i][j] * between(d, i, j) * d.beta[j] : 0.0f;
-        mix[(static_cast<long long>(chunk.first + i) * kHeads + head) * kChunk + j] = from_float<TriangleType>(entry);
+        mix[(static_cast<long long>(chunk.first + i) * kHeads + head) * kChunk + j] =
+            from_float<TriangleType>(mix_entry(m, d, i, j));
     }
     for (int i = threadIdx.x; i < chunk.len; i += kSolveThreads) {
-        const float since = expf(d.gate[i]), total = d.gate[chunk.len - 1];
-        const float rest = expf(fminf(total - d.gate[i], 0.0f));
-        factors[static_cast<long long>(chunk.first + i) * kHeads + head] =
-            Factors{since * d.k_factor[i], since * d.q_factor[i], rest * d.k_factor[i], expf(total)};
+        factors[static_cast<long long>(chunk.first + i) * kHeads + head] = factors_of(d, i, chunk.len);
     }
 }
 
@@ -439,60 +458,6 @@ __device__ inline void warp_dots(KeyTile left, KeyTile k, int block, Take take) 
     }
 }
 
-extern "C" __global__ void __launch_bounds__(kSolveThreads)
-gated_delta_solve(const QType* q, int q_stride, const KType* k, int k_stride, const float* g, int g_stride,
-                  const float* beta, int beta_stride, TriangleType* mix, TriangleType* scores, Factors* factors,
-                  const Segment* segments, float scale, float l2_eps) {
-    extern __shared__ __align__(128) unsigned char bytes[];
-    const KeyTile q_tile(bytes), k_tile(bytes + KeyTile::bytes);
-    SolveShared& shared = *reinterpret_cast<SolveShared*>(bytes + 2 * KeyTile::bytes);
-    const Chunk chunk(segments[blockIdx.y], blockIdx.x);
-    const int head = blockIdx.z;
-    if (chunk.len <= 0) return;
-    const long long first = chunk.first;
-    cta_copy_tile<kSolveThreads, kAlign>(k_tile, k + first * k_stride + head * kDKey, k_stride, chunk.len, kDKey);
-    cta_copy_tile<kSolveThreads, kAlign>(q_tile, q + first * q_stride + head * kDKey, q_stride, chunk.len, kDKey);
-    copy_commit();
-    cta_load_decays(shared.decays, g, g_stride, beta, beta_stride, chunk, head);
-    copy_wait<0>();
-    __syncthreads();
-    cta_find_norms(shared.decays, q_tile.base, k_tile.base, KeyTile::stride, scale, l2_eps);
-    __syncthreads();
-
-    const Decays& decays = shared.decays;
-    const int warp = threadIdx.x / 32;
-    for (int unit = warp; unit < 2 * (kChunk / 16); unit += kSolveThreads / 32) {
-        if (unit < kChunk / 16) {
-            warp_dots(k_tile, k_tile, unit, [&](int i, int j, float first_dot, float second_dot) {
-                shared.triangles.lower[i][j] = lower_entry(decays, first_dot, i, j);
-                shared.triangles.lower[i][j + 1] = lower_entry(decays, second_dot, i, j + 1);
-            });
-        } else {
-            warp_dots(q_tile, k_tile, unit - kChunk / 16, [&](int i, int j, float first_dot, float second_dot) {
-                const float pair[2] = {score_entry(decays, first_dot, i, j), score_entry(decays, second_dot, i, j + 1)};
-                if (i < chunk.len) store_floats(scores + ((first + i) * kHeads + head) * kChunk + j, pair);
-            });
-        }
-    }
-    __syncthreads();
-    cta_invert(shared.triangles);
-    cta_store_solution(shared.triangles, decays, mix, factors, chunk, head);
-}
-
-// What the walk takes of one chunk.
-struct Stage {
-    KeyTile q, k;
-    ValueTile v;
-    TriangleTile mix, scores;
-    Factors* factors;
-    static constexpr int bytes =
-        2 * KeyTile::bytes + ValueTile::bytes + 2 * TriangleTile::bytes + kChunk * static_cast<int>(sizeof(Factors));
-    __device__ explicit Stage(unsigned char* at)
-        : q(at), k(at + KeyTile::bytes), v(at + 2 * KeyTile::bytes), mix(at + 2 * KeyTile::bytes + ValueTile::bytes),
-          scores(at + 2 * KeyTile::bytes + ValueTile::bytes + TriangleTile::bytes),
-          factors(reinterpret_cast<Factors*>(at + bytes) - kChunk) {}
-};
-
 // Values of 16 tokens from `token` on and 16 columns from `col` on, transposed: pairs of tokens, as a left operand.
 __device__ inline void warp_load_values(unsigned (&out)[4], ValueTile v, int token, int col) {
     const int lane = threadIdx.x % 32;
@@ -534,7 +499,13 @@ __device__ inline void warp_store_out(OutType* to, long long stride, const float
     if constexpr (sizeof(OutType) == 2 && kOutAlign >= 2) {
         const unsigned low = warp_transpose(pack2<OutType>(sum[0], sum[1]));
         const unsigned high = warp_transpose(pack2<OutType>(sum[2], sum[3]));
-        if (g < left) {
+        if constexpr (kOutAlign >= 4) {
+            // Neighbouring lanes exchange halves, so that a token's 32 bytes are written at once.
+            const bool odd = t % 2 != 0;
+            const unsigned other = __shfl_xor_sync(0xffffffffu, odd ? low : high, 1);
+            const uint2 four = odd ? make_uint2(other, high) : make_uint2(low, other);
+            if (g < left) *reinterpret_cast<uint2*>(to + g * stride + (odd ? 2 * t + 6 : 2 * t)) = four;
+        } else if (g < left) {
             *reinterpret_cast<unsigned*>(to + g * stride + 2 * t) = low;
             *reinterpret_cast<unsigned*>(to + g * stride + 2 * t + 8) = high;
         }
@@ -553,23 +524,50 @@ __device__ inline void warp_store_out(OutType* to, long long stride, const float
 // the same of column g + 8.
 struct State { float at[kDKey / 8][4]; };
 
-// One chunk's output and writes. `to` is the warp's first column of the chunk's first token.
-__device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col, int len, OutType* to,
+// `own` is the column g of the first key.
+__device__ inline void warp_load_state(State& held, const float* own, bool there) {
+    const int t = threadIdx.x % 4;
+#pragma unroll
+    for (int d = 0; d < kDKey / 8; ++d) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) held.at[d][i] = there ? own[(8 * d + 2 * t + i % 2) * kDValue + i / 2 * 8] : 0.0f;
+    }
+}
+
+__device__ inline void warp_store_state(float* own, const State& held) {
+    const int t = threadIdx.x % 4;
+#pragma unroll
+    for (int d = 0; d < kDKey / 8; ++d) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) own[(8 * d + 2 * t + i % 2) * kDValue + i / 2 * 8] = held.at[d][i];
+    }
+}
+
+// sum += S^T times the keys or queries of a chunk. The state is rounded here and not kept so: registers are few.
+__device__ inline void warp_read(float (&sum)[kChunk / 16][2][4], const State& state, KeyTile keys) {
+#pragma unroll
+    for (int d = 0; d < kDKey / 16; ++d) {
+        unsigned before[4];
+        pack_left(before, state.at[2 * d], state.at[2 * d + 1]);
+#pragma unroll
+        for (int m = 0; m < kChunk / 16; ++m) warp_multiply(sum[m], before, keys.at(16 * m, 16 * d), KeyTile::stride);
+    }
+}
+
+// One chunk's output and writes. `to` is the warp's first column of the chunk's first token. The tiles are the
+// chunk's keys, queries and values, its triangles and its factors.
+template <class Tiles>
+__device__ inline void warp_walk_chunk(State& state, const Tiles& stage, int col, int len, OutType* to,
                                        long long stride) {
     constexpr int kBlocks = kChunk / 16;
     const int t = threadIdx.x % 4;
-    unsigned before[kDKey / 16][4], rest[kBlocks][4], write[kBlocks][4];
-#pragma unroll
-    for (int d = 0; d < kDKey / 16; ++d) pack_left(before[d], state.at[2 * d], state.at[2 * d + 1]);
 
     // What the state before the chunk does not explain of the values.
+    unsigned rest[kBlocks][4], write[kBlocks][4];
+    float out[kBlocks][2][4] = {};
+    warp_read(out, state, stage.k);
 #pragma unroll
     for (int m = 0; m < kBlocks; ++m) {
-        float sum[2][4] = {};
-#pragma unroll
-        for (int d = 0; d < kDKey / 16; ++d) {
-            warp_multiply(sum, before[d], stage.k.at(16 * m, 16 * d), KeyTile::stride);
-        }
         unsigned values[4];
         warp_load_values(values, stage.v, 16 * m, col);
 #pragma unroll
@@ -579,10 +577,13 @@ __device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col
             unpack2<VType>(values[2 * half], v[0], v[1]);
             unpack2<VType>(values[2 * half + 1], v[2], v[3]);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) sum[half][i] = v[i] - factors[i % 2].read_k * sum[half][i];
+            for (int i = 0; i < 4; ++i) out[m][half][i] = v[i] - factors[i % 2].read_k * out[m][half][i];
         }
-        pack_left(rest[m], sum[0], sum[1]);
+        pack_left(rest[m], out[m][0], out[m][1]);
+#pragma unroll
+        for (int i = 0; i < 8; ++i) out[m][i / 4][i % 4] = 0.0f;
     }
+    warp_read(out, state, stage.q);
 
     // The output of 16 tokens at a time, and their writes as the state will see them.
 #pragma unroll
@@ -592,29 +593,25 @@ __device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col
     }
 #pragma unroll
     for (int m = 0; m < kBlocks; ++m) {
-        float sum[2][4] = {}, out[2][4] = {};
+        float sum[2][4] = {};
 #pragma unroll
         for (int j = 0; j <= m; ++j) warp_multiply(sum, rest[j], stage.mix.at(16 * m, 16 * j), TriangleTile::stride);
         pack_left(write[m], sum[0], sum[1]);
-#pragma unroll
-        for (int d = 0; d < kDKey / 16; ++d) {
-            warp_multiply(out, before[d], stage.q.at(16 * m, 16 * d), KeyTile::stride);
-        }
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             const Factors* factors = stage.factors + 16 * m + 8 * half + 2 * t;
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                out[half][i] *= factors[i % 2].read_q;
+                out[m][half][i] *= factors[i % 2].read_q;
                 sum[half][i] *= factors[i % 2].write;
             }
         }
 #pragma unroll
         for (int j = 0; j <= m; ++j) {
-            warp_multiply(out, write[j], stage.scores.at(16 * m, 16 * j), TriangleTile::stride);
+            warp_multiply(out[m], write[j], stage.scores.at(16 * m, 16 * j), TriangleTile::stride);
         }
-        warp_store_out(to + 16 * m * stride, stride, out[0], len - 16 * m);
-        warp_store_out(to + (16 * m + 8) * stride, stride, out[1], len - 16 * m - 8);
+        warp_store_out(to + 16 * m * stride, stride, out[m][0], len - 16 * m);
+        warp_store_out(to + (16 * m + 8) * stride, stride, out[m][1], len - 16 * m - 8);
 
         unsigned faded[4];
         pack_left(faded, sum[0], sum[1]);
@@ -628,6 +625,60 @@ __device__ inline void warp_walk_chunk(State& state, const Stage& stage, int col
     }
 }
 
+extern "C" __global__ void __launch_bounds__(kSolveThreads)
+gated_delta_solve(const QType* q, int q_stride, const KType* k, int k_stride, const float* g, int g_stride,
+                  const float* beta, int beta_stride, TriangleType* mix, TriangleType* scores, Factors* factors,
+                  const Segment* segments, float scale, float l2_eps) {
+    extern __shared__ __align__(128) unsigned char bytes[];
+    const KeyTile q_tile(bytes), k_tile(bytes + KeyTile::bytes);
+    SolveShared& shared = *reinterpret_cast<SolveShared*>(bytes + 2 * KeyTile::bytes);
+    const Chunk chunk(segments[blockIdx.y], blockIdx.x);
+    const int head = blockIdx.z;
+    if (chunk.len <= 0) return;
+    const long long first = chunk.first;
+    cta_copy_narrow<kSolveThreads, kAlign>(k_tile, k + first * k_stride + head * kDKey, k_stride, chunk.len, kDKey);
+    cta_copy_narrow<kSolveThreads, kAlign>(q_tile, q + first * q_stride + head * kDKey, q_stride, chunk.len, kDKey);
+    copy_commit();
+    cta_load_decays(shared.decays, g, g_stride, beta, beta_stride, chunk, head);
+    copy_wait<0>();
+    __syncthreads();
+    cta_find_norms(shared.decays, q_tile.base, k_tile.base, KeyTile::stride, scale, l2_eps);
+    __syncthreads();
+
+    const Decays& decays = shared.decays;
+    const int warp = threadIdx.x / 32;
+    for (int unit = warp; unit < 2 * (kChunk / 16); unit += kSolveThreads / 32) {
+        if (unit < kChunk / 16) {
+            warp_dots(k_tile, k_tile, unit, [&](int i, int j, float first_dot, float second_dot) {
+                const float pair[2] = {lower_entry(decays, first_dot, i, j), lower_entry(decays, second_dot, i, j + 1)};
+                store_floats(&shared.triangles.lower[i][j], pair);
+            });
+        } else {
+            warp_dots(q_tile, k_tile, unit - kChunk / 16, [&](int i, int j, float first_dot, float second_dot) {
+                const float pair[2] = {score_entry(decays, first_dot, i, j), score_entry(decays, second_dot, i, j + 1)};
+                if (i < chunk.len) store_floats(scores + ((first + i) * kHeads + head) * kChunk + j, pair);
+            });
+        }
+    }
+    __syncthreads();
+    cta_invert(shared.triangles);
+    cta_store_solution(shared.triangles, decays, mix, factors, chunk, head);
+}
+
+// What the walk takes of one chunk.
+struct Stage {
+    KeyTile q, k;
+    ValueTile v;
+    TriangleTile mix, scores;
+    Factors* factors;
+    static constexpr int bytes =
+        2 * KeyTile::bytes + ValueTile::bytes + 2 * TriangleTile::bytes + kChunk * static_cast<int>(sizeof(Factors));
+    __device__ explicit Stage(unsigned char* at)
+        : q(at), k(at + KeyTile::bytes), v(at + 2 * KeyTile::bytes), mix(at + 2 * KeyTile::bytes + ValueTile::bytes),
+          scores(at + 2 * KeyTile::bytes + ValueTile::bytes + TriangleTile::bytes),
+          factors(reinterpret_cast<Factors*>(at + bytes) - kChunk) {}
+};
+
 extern "C" __global__ void __launch_bounds__(kThreads)
 gated_delta_chunks(const QType* q, int q_stride, const KType* k, int k_stride, const VType* v, int v_stride,
                    const TriangleType* mix, const TriangleType* scores, const Factors* factors, OutType* out,
@@ -640,12 +691,12 @@ gated_delta_chunks(const QType* q, int q_stride, const KType* k, int k_stride, c
         const Chunk chunk(segment, step);
         const Stage stage(ring + step % kStages * Stage::bytes);
         const long long first = chunk.first, of_head = first * kHeads + head;
-        cta_copy_tile<kThreads, kAlign>(stage.k, k + first * k_stride + head * kDKey, k_stride, chunk.len, kDKey);
-        cta_copy_tile<kThreads, kAlign>(stage.q, q + first * q_stride + head * kDKey, q_stride, chunk.len, kDKey);
-        cta_copy_tile<kThreads, kAlign>(stage.v, v + first * v_stride + head * kDValue + first_col, v_stride,
-                                        chunk.len, kDValue - first_col);
-        cta_copy_tile<kThreads, 8>(stage.mix, mix + of_head * kChunk, kHeads * kChunk, chunk.len, kChunk);
-        cta_copy_tile<kThreads, 8>(stage.scores, scores + of_head * kChunk, kHeads * kChunk, chunk.len, kChunk);
+        cta_copy_narrow<kThreads, kAlign>(stage.k, k + first * k_stride + head * kDKey, k_stride, chunk.len, kDKey);
+        cta_copy_narrow<kThreads, kAlign>(stage.q, q + first * q_stride + head * kDKey, q_stride, chunk.len, kDKey);
+        cta_copy_narrow<kThreads, kAlign>(stage.v, v + first * v_stride + head * kDValue + first_col, v_stride,
+                                          chunk.len, kDValue - first_col);
+        cta_copy_narrow<kThreads, 8>(stage.mix, mix + of_head * kChunk, kHeads * kChunk, chunk.len, kChunk);
+        cta_copy_narrow<kThreads, 8>(stage.scores, scores + of_head * kChunk, kHeads * kChunk, chunk.len, kChunk);
         for (int i = threadIdx.x; i < kChunk; i += kThreads) {
             const bool there = i < chunk.len;
             copy_async<16>(stage.factors + i, factors + of_head + (there ? i * kHeads : 0), there ? 16 : 0);
@@ -658,16 +709,12 @@ gated_delta_chunks(const QType* q, int q_stride, const KType* k, int k_stride, c
         copy_commit();
     }
 
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4;
     const int at = first_col + 16 * warp;  // the warp's first column
     const bool there = at < kDValue;
     float* own = state + segment.slot * state_slot + static_cast<long long>(head) * kDKey * kDValue + at + g;
     State held;
-#pragma unroll
-    for (int d = 0; d < kDKey / 8; ++d) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) held.at[d][i] = there ? own[(8 * d + 2 * t + i % 2) * kDValue + i / 2 * 8] : 0.0f;
-    }
+    warp_load_state(held, own, there);
 
     for (int step = 0; step < steps; ++step) {
         copy_wait<kStages - 2>();
@@ -681,11 +728,5 @@ gated_delta_chunks(const QType* q, int q_stride, const KType* k, int k_stride, c
         }
     }
 
-#pragma unroll
-    for (int d = 0; d < kDKey / 8; ++d) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            if (there) own[(8 * d + 2 * t + i % 2) * kDValue + i / 2 * 8] = held.at[d][i];
-        }
-    }
+    if (there) warp_store_state(own, held);
 }

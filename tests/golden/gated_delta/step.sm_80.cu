@@ -106,6 +106,19 @@ __device__ inline void store_floats(T* to, const float (&from)[N]) {
     }
 }
 
+// Floats to global memory, four of them in one access. Written out, because the compiler takes a vector apart that has
+// lived through a loop.
+template <int N>
+__device__ inline void store_global(float* to, const float (&from)[N]) {
+    if constexpr (N == 4) {
+        asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(from[0]),
+                     "f"(from[1]), "f"(from[2]), "f"(from[3])
+                     : "memory");
+    } else {
+        store_floats(to, from);
+    }
+}
+
 
 // ---- reduce ----
 // The sum over each group of kLanes neighbouring lanes, in all of them.
@@ -257,6 +270,6 @@ gated_delta_walk(const QType* q, int q_stride, const KType* k, int k_stride, con
 
 #pragma unroll
     for (int i = 0; i < kHeldRows; ++i) {
-        if (group + i * kGroups < kDKey && col < kDValue) store_floats(own + i * kGroups * kDValue, held[i]);
+        if (group + i * kGroups < kDKey && col < kDValue) store_global(own + i * kGroups * kDValue, held[i]);
     }
 }

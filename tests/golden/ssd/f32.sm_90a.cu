@@ -41,6 +41,11 @@ struct alignas(16) Segment {
 __device__ inline float softplus(float x) { return x > 0.0f ? x + log1pf(expf(-x)) : log1pf(expf(x)); }
 
 
+// ---- shared ----
+// The address that instructions on shared memory take.
+__device__ inline unsigned smem_address(const void* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
+
+
 // ---- ssd decay ----
 using XType = float;
 using BType = float;
@@ -59,7 +64,7 @@ __device__ inline float decay_rate(float a_log) { return -1.4426950408889634f * 
 
 // A number as the sum of two floats. Sums of logarithms grow to hundreds, and what is needed are their differences:
 // in one float those would have lost the digits behind the point.
-struct Twofold { float hi, lo; };
+struct alignas(8) Twofold { float hi, lo; };
 
 __device__ inline Twofold twofold_add(Twofold a, Twofold b) {
     const float sum = a.hi + b.hi;
@@ -78,6 +83,11 @@ struct Decays {
     float from_start[kChunk];  // the decay from the chunk's start on
     float to_end[kChunk];     // the step times the decay from here to the chunk's end
 };
+
+// In one access, which the compiler makes two of.
+__device__ inline void store_shared_pair(Twofold* to, Twofold pair) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(smem_address(to)), "f"(pair.hi), "f"(pair.lo) : "memory");
+}
 
 // Fills `to` from the raw steps of `rows` tokens of one head. All lanes of one warp call it.
 __device__ inline void warp_decays(Decays& to, const DtType* raw, long long stride, int rows, float bias, float rate,
@@ -107,7 +117,7 @@ __device__ inline void warp_decays(Decays& to, const DtType* raw, long long stri
     for (int i = 0; i < kRounds; ++i) {
         const int t = 32 * i + lane;
         if (t < kChunk) {
-            to.sum[t] = sum[i];
+            store_shared_pair(&to.sum[t], sum[i]);
             to.delta[t] = delta[i];
             to.from_start[t] = exp2f(sum[i].hi + sum[i].lo);
             to.to_end[t] = delta[i] * exp2f(twofold_difference(total, sum[i]));

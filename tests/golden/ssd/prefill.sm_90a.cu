@@ -206,6 +206,30 @@ __device__ inline void cta_copy_tile(SmemTile<T, kRows, kCols, kPad> to, const T
     }
 }
 
+// Calls each(row, piece) for the pieces of kRows rows, shared out so that eight neighbouring lanes have one piece of eight
+// rows. Rows of a tile are an odd number of 16-byte pieces apart: eight of one column lie in different banks, and eight in
+// a row do only where rows are whole eights.
+template <int kThreads, int kRows, int kPieces, class Do>
+__device__ inline void cta_for_pieces_by_rows(Do each) {
+    static_assert(kRows % 8 == 0, "rows are whole eights");
+#pragma unroll
+    for (int i = threadIdx.x; i < kRows * kPieces; i += kThreads) {
+        each(i / (8 * kPieces) * 8 + i % 8, i / 8 % kPieces);
+    }
+}
+
+// As cta_copy_tile, for tiles whose rows are not whole eights of 16 bytes.
+template <int kThreads, int kVec, class T, int kRows, int kCols, int kPad>
+__device__ inline void cta_copy_narrow(SmemTile<T, kRows, kCols, kPad> to, const T* from, long long stride, int rows,
+                                       int cols) {
+    static_assert(kCols % kVec == 0, "a row of the tile is whole pieces");
+    cta_for_pieces_by_rows<kThreads, kRows, kCols / kVec>([&](int row, int piece) {
+        const int col = piece * kVec, left = row < rows ? min(max(cols - col, 0), kVec) : 0;
+        const T* source = left > 0 ? from + row * stride + col : from;
+        copy_async<kVec * sizeof(T)>(to.at(row, col), source, left * static_cast<int>(sizeof(T)));
+    });
+}
+
 
 // ---- matrix ----
 // Four 8x8 tiles of 16-bit values: lane l gives the address of row l % 8 of tile l / 8. Lane (g, t) = (lane / 4,
@@ -295,7 +319,7 @@ __device__ inline float decay_rate(float a_log) { return -1.4426950408889634f * 
 
 // A number as the sum of two floats. Sums of logarithms grow to hundreds, and what is needed are their differences:
 // in one float those would have lost the digits behind the point.
-struct Twofold { float hi, lo; };
+struct alignas(8) Twofold { float hi, lo; };
 
 __device__ inline Twofold twofold_add(Twofold a, Twofold b) {
     const float sum = a.hi + b.hi;
@@ -314,6 +338,11 @@ struct Decays {
     float from_start[kChunk];  // the decay from the chunk's start on
     float to_end[kChunk];     // the step times the decay from here to the chunk's end
 };
+
+// In one access, which the compiler makes two of.
+__device__ inline void store_shared_pair(Twofold* to, Twofold pair) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(smem_address(to)), "f"(pair.hi), "f"(pair.lo) : "memory");
+}
 
 // Fills `to` from the raw steps of `rows` tokens of one head. All lanes of one warp call it.
 __device__ inline void warp_decays(Decays& to, const DtType* raw, long long stride, int rows, float bias, float rate,
@@ -343,7 +372,7 @@ __device__ inline void warp_decays(Decays& to, const DtType* raw, long long stri
     for (int i = 0; i < kRounds; ++i) {
         const int t = 32 * i + lane;
         if (t < kChunk) {
-            to.sum[t] = sum[i];
+            store_shared_pair(&to.sum[t], sum[i]);
             to.delta[t] = delta[i];
             to.from_start[t] = exp2f(sum[i].hi + sum[i].lo);
             to.to_end[t] = delta[i] * exp2f(twofold_difference(total, sum[i]));
@@ -391,18 +420,15 @@ __device__ inline void warp_mirror(MirrorTile to, const Held& held, int first_co
 
 // Each token's values times its step and its decay to the end of the chunk.
 __device__ inline void cta_weigh(ValueTile to, ValueTile from, const float* weight) {
-    constexpr int kPieces = kWidth / 8;
-#pragma unroll 2
-    for (int piece = threadIdx.x; piece < kChunk * kPieces; piece += kThreads) {
-        const int row = piece / kPieces, col = piece % kPieces * 8;
+    cta_for_pieces_by_rows<kThreads, kChunk, kWidth / 8>([&](int row, int piece) {
         float values[8];
-        load_floats(values, from.at(row, col));
+        load_floats(values, from.at(row, 8 * piece));
         const float by = weight[row];
         const uint4 words =
             make_uint4(pack2<XType>(values[0] * by, values[1] * by), pack2<XType>(values[2] * by, values[3] * by),
                        pack2<XType>(values[4] * by, values[5] * by), pack2<XType>(values[6] * by, values[7] * by));
-        store_shared(to.at(row, col), words);
-    }
+        store_shared(to.at(row, 8 * piece), words);
+    });
 }
 
 // The results of a warp's block of 16 tokens.
@@ -483,7 +509,8 @@ __device__ inline void warp_finish(const Output& y, ValueTile x, KeyTile stage, 
     constexpr int kPieces = kWidth / kVec;
 #pragma unroll 4
     for (int piece = lane; piece < 16 * kPieces; piece += 32) {
-        const int row = 16 * block + piece / kPieces, col = piece % kPieces * kVec;
+        // As in cta_for_pieces_by_rows.
+        const int row = 16 * block + piece / (8 * kPieces) * 8 + piece % 8, col = piece / 8 % kPieces * kVec;
         if (row < rows) store_vec<kVec>(out + row * out_stride + col, load_vec<kVec>(stage.at(row, col)));
     }
 }
@@ -512,7 +539,7 @@ ssd_mma(const XType* __restrict__ x, int x_stride, const BType* __restrict__ b, 
         const int rows = sequence.len - chunk * kChunk;
         cta_copy_tile<kThreads, kVec>(stage.b, b + token * b_stride + group * kDState, b_stride, rows, kDState);
         cta_copy_tile<kThreads, kVec>(stage.c, c + token * c_stride + group * kDState, c_stride, rows, kDState);
-        cta_copy_tile<kThreads, kVec>(stage.x, x + token * x_stride + channel, x_stride, rows, kWidth);
+        cta_copy_narrow<kThreads, kVec>(stage.x, x + token * x_stride + channel, x_stride, rows, kWidth);
     };
 #pragma unroll
     for (int chunk = 0; chunk < kStages - 1; ++chunk) {

@@ -78,9 +78,10 @@ impl Kernel for AttentionDecodeKernel {
     fn prefers(&self, p: &Problem, arch: &Arch) -> Vec<Values> {
         let s = Shape::sizes(p);
         let splits = splits(p.dim("tokens").max(1) * s.kv_heads, s.window, arch);
-        let rings = [(32, 3), (16, 4), (16, 3), (32, 2), (16, 2)];
-        let ring = |(tile_n, stages)| {
-            AttentionDecode { form: MMA, tile_n, warps: 4, stages, splits, least: 256 }.values()
+        // The last one for wide heads where shared memory is small.
+        let rings = [(32, 3, 4), (16, 4, 4), (16, 3, 4), (32, 2, 4), (16, 2, 4), (16, 2, 2)];
+        let ring = |(tile_n, stages, warps)| {
+            AttentionDecode { form: MMA, tile_n, warps, stages, splits, least: 256 }.values()
         };
         let mut all: Vec<Values> = rings.map(ring).into();
         // While one CTA begins or merges, another one loads.
@@ -106,7 +107,8 @@ fn legal(p: &Problem, s: &AttentionDecode) -> Result<(), Illegal> {
 fn splits(ctas: usize, window: usize, arch: &Arch) -> usize {
     let sms = arch.peaks.sms as usize;
     let filled = |n: usize| (ctas * n) as f64 / ((ctas * n).div_ceil(sms) * sms) as f64;
-    let most = if window > 0 { window.div_ceil(AttentionDecode::default().least) } else { 64 };
+    // Of a window a range has twice the least number: results of shorter ones would be more than a twentieth of its keys.
+    let most = if window > 0 { window / (2 * AttentionDecode::default().least) } else { 64 };
     let legal = || [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|n| *n <= most.max(1));
     let best = legal().map(filled).fold(0.0, f64::max);
     legal().find(|n| filled(*n) >= 0.85 * best).unwrap_or(1)

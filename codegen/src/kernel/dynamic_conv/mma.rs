@@ -25,6 +25,16 @@ fn signal(s: &DynamicConv) -> usize {
     (s.tile_m + HALO) * (2 * s.tile_n / TAPS + PAD)
 }
 
+/// Bytes of the states behind that, which a step has there.
+fn past(s: &DynamicConv, p: &Problem) -> usize {
+    if p.dim("step") > 0 { 3 * s.tile_m * (4 * s.tile_n / TAPS + PAD) } else { 0 }
+}
+
+/// Bytes of dynamic shared memory.
+fn smem(s: &DynamicConv, p: &Problem) -> usize {
+    ring(s) + signal(s) + past(s, p)
+}
+
 /// Sums of a thread.
 fn sums(s: &DynamicConv) -> usize {
     s.tile_m * s.tile_n / (s.warps_m * s.warps_n * 32)
@@ -59,20 +69,20 @@ impl Form for Mma {
         require(sums(&s) <= 128, || format!("{} sums in one thread", sums(&s)))
     }
 
-    fn budget(&self, _p: &Problem, values: &Values, _arch: &Arch) -> Budget {
+    fn budget(&self, p: &Problem, values: &Values, _arch: &Arch) -> Budget {
         let s = DynamicConv::from_values(values).unwrap_or_default();
         let fragments = s.tile_m / s.warps_m / 16 * 4 + 4;
         Budget {
             threads: (s.warps_m * s.warps_n * 32) as u32,
             registers: (sums(&s) + fragments + 56).min(255) as u32,
-            smem: (ring(&s) + signal(&s)) as u32,
+            smem: (smem(&s, p) + 4 * s.tile_m) as u32,
         }
     }
 
     fn emit(&self, p: &Problem, values: &Values, arch: &Arch) -> Source {
         let s = DynamicConv::from_values(values).unwrap_or_default();
         let template = ("dynamic_conv", include_str!("../../../cuda/dynamic_conv/mma.cuh"));
-        let entry = Entry::new("dynamic_conv_mma", s.warps_m * s.warps_n * 32).smem(ring(&s) + signal(&s));
+        let entry = Entry::new("dynamic_conv_mma", s.warps_m * s.warps_n * 32).smem(smem(&s, p));
         let templates = [gemm::PRODUCT, HISTORY, template];
         source(p, &s, self, arch, &templates, entry, s.tile_n / TAPS, |w| {
             // What the product's main loop calls its operand.

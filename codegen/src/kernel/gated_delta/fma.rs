@@ -71,6 +71,8 @@ impl Form for Fma {
         let [x, y, z] = columns_grid(p, s.tile_v);
         let second = Entry::new("gated_delta_chunks", 32 * s.warps).grid(x, y, z).smem(walk);
         let mut w = writer(p, values, self, arch, &[SOLVE, template]);
-        w.alias("TriangleType", Elem::F32.cuda()).finish(vec![first, second], scratch(p, s.chunk, Elem::F32))
+        w.integer("solve_threads", SOLVE_THREADS)
+            .alias("TriangleType", Elem::F32.cuda())
+            .finish(vec![first, second], scratch(p, s.chunk, Elem::F32))
     }
 }
