@@ -12,7 +12,7 @@ use crate::schedule::{Illegal, Param, Problem, Schedule, Values};
 
 crate::schedule! {
     /// How channels and tokens are shared out.
-    pub struct Conv = "conv" v1 {
+    pub struct Conv = "conv" v2 {
         /// Threads of a CTA, side by side along the channels.
         threads: [32, 64, 128, 256] = 128,
         /// Channels of a thread: one access.
