@@ -40,6 +40,8 @@ pub struct Rejected {
     pub schedule: String,
     /// Why.
     pub reason: String,
+    /// Whether an earlier run had found that out, and it was not tried this time.
+    pub known: bool,
 }
 
 /// One task's result.
@@ -71,6 +73,12 @@ pub struct TaskReport {
     pub timed: usize,
     /// Candidates that were wrong or could not run.
     pub rejected: Vec<Rejected>,
+    /// Candidates that were not tried, since the best was near enough to the bound.
+    pub pruned: usize,
+    /// Steps that were taken from the journal of an interrupted run.
+    pub replayed: usize,
+    /// Nanoseconds that a run takes at least, where the device has a roofline.
+    pub bound_ns: Option<f64>,
     /// Whether the search ended by itself.
     pub complete: bool,
     /// Where the time went.
@@ -94,6 +102,9 @@ impl TaskReport {
             candidates: 0,
             timed: 0,
             rejected: Vec::new(),
+            pruned: 0,
+            replayed: 0,
+            bound_ns: None,
             complete: false,
             seconds: Spent::default(),
         }
@@ -116,6 +127,7 @@ impl TaskReport {
             flops_per_second: rate(timing.and_then(|t| t.floor_flops)),
             candidates: entry.search.candidates as usize,
             timed: entry.search.timed as usize,
+            bound_ns: timing.and_then(|t| t.bound_ns),
             complete: entry.search.complete,
             ..Self::without(entry.key.short_id(), entry.key.label(), outcome, note)
         }
@@ -143,11 +155,41 @@ pub struct Report {
     pub stopped: bool,
     /// Whether the budget ended before the tasks.
     pub out_of_time: bool,
+    /// Tasks of which nothing was found out; their records say so.
+    pub assumed: usize,
     /// What had to be mended in the store.
     pub notices: Vec<String>,
 }
 
 impl Report {
+    /// The report of several tuners, the first of which had the tasks 0, n, 2n…, the second 1, n + 1…
+    ///
+    /// Seconds are those of the longest; what they were spent on is added up.
+    pub fn together(parts: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        let mut queues = Vec::new();
+        for part in parts {
+            all.seconds = all.seconds.max(part.seconds);
+            all.spent.add(part.spent);
+            all.stopped |= part.stopped;
+            all.out_of_time |= part.out_of_time;
+            all.assumed += part.assumed;
+            for notice in part.notices {
+                if !all.notices.contains(&notice) {
+                    all.notices.push(notice);
+                }
+            }
+            queues.push(part.tasks.into_iter());
+        }
+        loop {
+            let before = all.tasks.len();
+            all.tasks.extend(queues.iter_mut().filter_map(Iterator::next));
+            if all.tasks.len() == before {
+                return all;
+            }
+        }
+    }
+
     /// How many tasks ended so.
     pub fn count(&self, outcome: Outcome) -> usize {
         self.tasks.iter().filter(|task| task.outcome == outcome).count()
@@ -156,6 +198,11 @@ impl Report {
     /// Candidates that were wrong or could not run, over all tasks.
     pub fn rejected(&self) -> usize {
         self.tasks.iter().map(|task| task.rejected.len()).sum()
+    }
+
+    /// Candidates that an earlier run had found to fail, and that were not tried again.
+    pub fn known(&self) -> usize {
+        self.tasks.iter().flat_map(|task| &task.rejected).filter(|rejected| rejected.known).count()
     }
 
     /// The geometric mean of the speed-ups of all measured tasks; 1 without any.
@@ -181,7 +228,13 @@ impl Report {
             self.spent.race,
             self.spent.validate,
             self.spent.setup,
-            if self.stopped { "; stopped" } else { "" },
+            match self.known() {
+                0 => String::new(),
+                known => format!("; {known} candidates skipped that are known to fail"),
+            } + &match self.assumed {
+                0 => String::new(),
+                assumed => format!("; {assumed} tasks have the default without a measurement"),
+            } + if self.stopped { "; stopped" } else { "" },
             if self.out_of_time { "; out of time" } else { "" },
         )
     }

@@ -6,7 +6,7 @@ use jet_cache::TaskKey;
 use jet_codegen::schedule::{Family, Problem, Values};
 
 /// One thing to tune: a problem, and the key under which its winner is stored.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Task {
     /// What is computed.
     pub problem: Problem,

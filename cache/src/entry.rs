@@ -11,8 +11,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Format of the envelope and of its payload's meaning. A record of a higher one is refused by name.
-pub const FORMAT: u32 = 1;
+/// Format of the envelope and of its payload's meaning. A record of a higher one is refused by name. Format 2 knows
+/// status and grade `assumed`; a record without them is written as [`FORMAT_WITHOUT_ASSUMED`].
+pub const FORMAT: u32 = 2;
+
+/// Format of a record that every jet can read.
+pub const FORMAT_WITHOUT_ASSUMED: u32 = 1;
 
 /// First bytes of a record.
 pub const MAGIC: &[u8; 4] = b"JETE";
@@ -30,6 +34,8 @@ pub fn schedule_text(schedule: &NamedIntegers) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
+    /// Nothing was compiled, run or modelled.
+    Assumed,
     /// The device's compiler accepted the kernel.
     Compiled,
     /// Right under emulation.
@@ -44,6 +50,8 @@ pub enum Grade {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
+    /// The family's default, or what the task's neighbouring buckets use: nothing was found out about this task.
+    Assumed,
     /// Chosen by the cost model; nothing ran.
     Modelled,
     /// Verified elsewhere and brought here.
@@ -74,8 +82,8 @@ macro_rules! show_as_stored {
     )+};
 }
 show_as_stored! {
-    Grade: Compiled "compiled", Emulated "emulated", Modelled "modelled", Measured "measured";
-    Status: Modelled "modelled", Imported "imported", Verified "verified";
+    Grade: Assumed "assumed", Compiled "compiled", Emulated "emulated", Modelled "modelled", Measured "measured";
+    Status: Assumed "assumed", Modelled "modelled", Imported "imported", Verified "verified";
     Origin: Shipped "shipped", Imported "imported", Local "local";
 }
 
@@ -235,7 +243,8 @@ impl Entry {
     /// # Errors
     /// [`CacheError::InvalidEntry`] with the rule that is broken: numbers are finite and not negative; a status of
     /// `verified` or `imported` comes with evidence inside its tolerance and with times; a modelled status and a
-    /// modelled grade go together.
+    /// modelled grade go together, and so do an assumed status and an assumed grade, which come without evidence, without times
+    /// and without a finished search.
     pub fn check(&self) -> Result<(), CacheError> {
         self.check_rules()
     }
@@ -278,6 +287,10 @@ impl Entry {
 impl Stored for Entry {
     const KIND: Kind = Kind { magic: MAGIC, format: FORMAT };
 
+    fn format(&self) -> u32 {
+        if self.status == Status::Assumed { FORMAT } else { FORMAT_WITHOUT_ASSUMED }
+    }
+
     fn place(&self) -> StoreKey {
         *self.key.store_key()
     }
@@ -291,8 +304,14 @@ impl Stored for Entry {
         if let Some((name, size)) = fields.dims.iter().find(|(_, size)| **size < 0) {
             return Some(format!("the size {name} is {size}"));
         }
-        if (self.status == Status::Modelled) != (self.grade == Grade::Modelled) {
+        if (self.status == Status::Modelled) != (self.grade == Grade::Modelled)
+            || (self.status == Status::Assumed) != (self.grade == Grade::Assumed)
+        {
             return Some(format!("its status is {} and its grade {}", self.status, self.grade));
+        }
+        if self.status == Status::Assumed {
+            let claims = self.evidence.is_some() || self.timing.is_some() || self.search.complete;
+            return claims.then(|| "it is assumed, and has evidence, times or a finished search".to_owned());
         }
         if self.status != Status::Modelled && (self.evidence.is_none() || self.timing.is_none()) {
             return Some(format!("its status is {}, but evidence or times are missing", self.status));
@@ -318,6 +337,14 @@ impl Stored for Entry {
 pub(crate) mod tests {
     use super::*;
     use crate::key::{Fingerprint, TaskFields};
+
+    /// A record of [`sample`]'s task of which nothing is known but that the default is used.
+    pub(crate) fn assumed(tokens: i64) -> Entry {
+        let mut entry = sample(tokens, 2);
+        (entry.status, entry.grade) = (Status::Assumed, Grade::Assumed);
+        (entry.evidence, entry.timing, entry.search.complete) = (None, None, false);
+        entry
+    }
 
     /// A verified entry of a small matrix product at `tokens`, won by `tile`.
     pub(crate) fn sample(tokens: i64, tile: i64) -> Entry {
@@ -378,6 +405,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn only_an_assumed_record_needs_the_newer_format() {
+        assert_eq!(sample(64, 8).encode().unwrap()[4..8], [0, 0, 0, 1]);
+        let stored = assumed(64).encode().unwrap();
+        assert_eq!(stored[4..8], [0, 0, 0, 2]);
+        assert_eq!(Entry::decode(&stored, "it").unwrap(), assumed(64));
+    }
+
+    #[test]
     fn any_flipped_byte_is_refused() {
         let bytes = sample(64, 8).encode().unwrap();
         for at in 0..bytes.len() {
@@ -404,7 +439,7 @@ pub(crate) mod tests {
         let mut bytes = sample(64, 8).encode().unwrap();
         bytes[7] = 9;
         let message = Entry::decode(&bytes, "the record").unwrap_err().to_string();
-        assert!(message.contains("format 9") && message.contains("reads up to 1"), "{message}");
+        assert!(message.contains("format 9") && message.contains("reads up to 2"), "{message}");
     }
 
     #[test]
@@ -418,6 +453,8 @@ pub(crate) mod tests {
         refused(|e| e.evidence = None, "evidence or times are missing");
         refused(|e| e.timing = None, "evidence or times are missing");
         refused(|e| e.grade = Grade::Modelled, "grade modelled");
+        refused(|e| e.grade = Grade::Assumed, "grade assumed");
+        refused(|e| (e.status, e.grade) = (Status::Assumed, Grade::Assumed), "it is assumed, and has");
         refused(|e| e.evidence.as_mut().unwrap().rel_rms = f64::NAN, "no error figure");
         refused(|e| e.evidence.as_mut().unwrap().rel_rms = 0.5, "above the tolerance");
         refused(|e| e.evidence.as_mut().unwrap().max_ulp = Some(f64::INFINITY), "no error figure");

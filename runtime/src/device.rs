@@ -217,23 +217,39 @@ pub struct ErrorStats {
     pub rel_rms: f64,
     /// The largest `rel_rms` this kernel's arithmetic allows.
     pub allowed: f64,
+    /// Mean absolute difference.
+    pub mean_abs: f64,
+    /// Largest difference in units of the last place of the expected value, as a float32 has it. Where values cancel
+    /// to nearly nothing this is large without anything being wrong.
+    pub max_ulp: f64,
 }
 
 impl ErrorStats {
     /// The difference of `got` from `expected`; anything that is not a number makes it infinite.
     pub fn of(got: &[f32], expected: &[f32], allowed: f64) -> Self {
         if got.len() != expected.len() {
-            return Self { max_abs: f64::INFINITY, rel_rms: f64::INFINITY, allowed };
+            let infinite = f64::INFINITY;
+            return Self { max_abs: infinite, rel_rms: infinite, allowed, mean_abs: infinite, max_ulp: infinite };
         }
-        let (mut max_abs, mut square, mut reference) = (0.0f64, 0.0f64, 0.0f64);
+        let (mut max_abs, mut sum, mut max_ulp) = (0.0f64, 0.0f64, 0.0f64);
+        let (mut square, mut reference) = (0.0f64, 0.0f64);
         for (g, e) in got.iter().zip(expected) {
             let d = (f64::from(*g) - f64::from(*e)).abs();
             let d = if d.is_nan() { f64::INFINITY } else { d };
             max_abs = max_abs.max(d);
+            sum += d;
+            let last_place = f64::from(e.abs().next_up()) - f64::from(e.abs());
+            max_ulp = max_ulp.max(d / last_place);
             square += d * d;
             reference += f64::from(*e) * f64::from(*e);
         }
-        Self { max_abs, rel_rms: (square / reference.max(f64::MIN_POSITIVE)).sqrt(), allowed }
+        Self {
+            max_abs,
+            rel_rms: (square / reference.max(f64::MIN_POSITIVE)).sqrt(),
+            allowed,
+            mean_abs: sum / got.len().max(1) as f64,
+            max_ulp,
+        }
     }
 
     /// Whether the output is as right as its arithmetic allows. Not-a-number is not.
@@ -278,6 +294,10 @@ pub trait Bench {
     }
     /// Bytes one run must move and FLOPs it must do at least.
     fn floor(&self) -> (u64, u64);
+    /// Seed of its inputs, where they are made from one.
+    fn inputs_seed(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Token counts that schedules are tuned for, each standing for the counts down to the one before: those an executable

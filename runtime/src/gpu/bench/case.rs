@@ -11,7 +11,7 @@ use jet_dsl::weight::{Role, WeightRef};
 use jet_numerics::philox::{Stream, Tag};
 
 /// Inputs are the same for every candidate and every machine.
-const SEED: u64 = 0x6a65_7467;
+pub(super) const SEED: u64 = 0x6a65_7467;
 
 /// A program of one op that has the problem among its own, with everything it needs.
 pub(super) struct Case {

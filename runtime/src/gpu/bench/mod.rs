@@ -281,6 +281,8 @@ impl Bench for GpuBench {
             max_abs: a.max_abs.max(b.max_abs),
             rel_rms: a.rel_rms.max(b.rel_rms),
             allowed,
+            mean_abs: a.mean_abs.max(b.mean_abs),
+            max_ulp: a.max_ulp.max(b.max_ulp),
         };
         let each = got.iter().zip(&self.expected).map(|(got, want)| ErrorStats::of(got, want, allowed));
         let stats = each.fold(ErrorStats { allowed, ..ErrorStats::default() }, worst);
@@ -304,5 +306,9 @@ impl Bench for GpuBench {
     fn floor(&self) -> (u64, u64) {
         let floor = find(&self.problem.family).map(|k| k.floor(&self.problem)).unwrap_or_default();
         (floor.bytes, floor.flops)
+    }
+
+    fn inputs_seed(&self) -> Option<u64> {
+        Some(case::SEED)
     }
 }
