@@ -10,7 +10,8 @@ use jet_codegen::schedule::{Family, Values};
 pub(crate) fn schedule(family: &dyn Family, task: &Task, records: &[Entry]) -> Values {
     let key = task.key.store_key();
     let default = || family.default_values(&task.problem);
-    let others = || records.iter().filter(|e| e.key.store_key().task() == key.task() && e.key.store_key() != key);
+    let others =
+        || records.iter().filter(|e| e.key.store_key().task() == key.task() && e.key.store_key() != key);
     let measured = |entry: &&Entry| {
         let legal = family.legal(&task.problem, &Values(entry.schedule.clone())).is_ok();
         legal && entry.grade == Grade::Measured

@@ -46,7 +46,8 @@ pub fn estimate(family: &dyn Family, task: &Task, effort: Effort, again: bool, r
     let legal = |e: &&Entry| family.legal(&task.problem, &Values(e.schedule.clone())).is_ok();
     let stored = !again && own.filter(|e| e.search.complete).filter(thorough).filter(legal).is_some();
     let candidates = family.candidates(&task.problem).len().min(effort.candidates());
-    let related = records.iter().filter(|e| e.key.fields().family == task.problem.family && e.timing.is_some());
+    let related =
+        records.iter().filter(|e| e.key.fields().family == task.problem.family && e.timing.is_some());
     let nearest = related.filter(|e| e.status != Status::Assumed).max_by_key(|e| task.key.agreement(&e.key));
     let run = nearest.and_then(|e| e.timing.as_ref()).map_or(RUN, |t| t.default_ns * 1e-9);
     let rules = Rules::default();

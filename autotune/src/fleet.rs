@@ -43,7 +43,8 @@ impl Shard {
         if index < count {
             return Ok(Self { index, count });
         }
-        let reason = format!("{from} says part {index} of {count}; parts are numbered from 0 to {}", count.max(1) - 1);
+        let reason =
+            format!("{from} says part {index} of {count}; parts are numbered from 0 to {}", count.max(1) - 1);
         Err(TuneError::Fleet { reason })
     }
 
@@ -58,7 +59,8 @@ impl Shard {
     ) -> Result<Option<(Self, &'static str)>, TuneError> {
         let number = |name: &str| -> Result<Option<usize>, TuneError> {
             let Some(text) = get(name) else { return Ok(None) };
-            let bad = |_| TuneError::Fleet { reason: format!("{name} is `{text}`, and a number was expected") };
+            let bad =
+                |_| TuneError::Fleet { reason: format!("{name} is `{text}`, and a number was expected") };
             text.trim().parse().map(Some).map_err(bad)
         };
         for (rank, size) in LAUNCHERS {
@@ -100,7 +102,8 @@ impl FromStr for Shard {
     /// `2/8`: the third of eight.
     fn from_str(text: &str) -> Result<Self, TuneError> {
         let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        let bad = || TuneError::Fleet { reason: format!("`{text}` is no shard; write 0/4 to 3/4 for four parts") };
+        let bad =
+            || TuneError::Fleet { reason: format!("`{text}` is no shard; write 0/4 to 3/4 for four parts") };
         let (index, count) = parts.ok_or_else(bad)?;
         Self::checked(index, count, "--shard")
     }
@@ -135,7 +138,8 @@ pub fn meet(folder: &Path, shard: Shard, plan: &Digest, patience: Duration) -> R
     let path = card_path(folder, shard.index, shard.count);
     let bytes = serde_json::to_vec_pretty(&own).expect("numbers and text");
     let made = std::fs::create_dir_all(folder).map_err(|e| e.to_string());
-    let left = made.and_then(|()| jet_cache::files::write_atomically(&path, &bytes).map_err(|e| e.to_string()));
+    let left =
+        made.and_then(|()| jet_cache::files::write_atomically(&path, &bytes).map_err(|e| e.to_string()));
     left.map_err(|e| TuneError::Fleet { reason: format!("the fleet's folder cannot be used: {e}") })?;
     let begun = Instant::now();
     loop {
@@ -158,7 +162,11 @@ pub fn meet(folder: &Path, shard: Shard, plan: &Digest, patience: Duration) -> R
                 Some((index, card)) => format!(
                     "rank {index} has plan {}… (jet {}), and rank {} plan {}… (jet {}): start the same jet-tune on the \
                      same target everywhere, or empty {place} where that is left from an earlier run",
-                    short(&card.plan), card.jet, shard.index, short(&own.plan), own.jet
+                    short(&card.plan),
+                    card.jet,
+                    shard.index,
+                    short(&own.plan),
+                    own.jet
                 ),
                 None => format!(
                     "of {} ranks these have not come to {place} within {} s: {}",
@@ -193,7 +201,10 @@ mod tests {
         (1..=count).map(task).collect()
     }
 
-    fn environment(variables: &[(&str, &str)], count: Option<usize>) -> Result<Option<(Shard, &'static str)>, String> {
+    fn environment(
+        variables: &[(&str, &str)],
+        count: Option<usize>,
+    ) -> Result<Option<(Shard, &'static str)>, String> {
         let get = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         Shard::from_environment(&get, count).map_err(|e| e.to_string())
     }
@@ -215,16 +226,26 @@ mod tests {
         assert_eq!(environment(&slurm, None), Ok(Some((shard(2, 8), "SLURM_PROCID"))));
         let torch = [("RANK", "1"), ("WORLD_SIZE", "4")];
         assert_eq!(environment(&torch, None), Ok(Some((shard(1, 4), "RANK"))));
-        let mpi = [("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_COMM_WORLD_SIZE", "2"), ("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1")];
+        let mpi = [
+            ("OMPI_COMM_WORLD_RANK", "0"),
+            ("OMPI_COMM_WORLD_SIZE", "2"),
+            ("SLURM_PROCID", "0"),
+            ("SLURM_NTASKS", "1"),
+        ];
         assert_eq!(environment(&mpi, None), Ok(Some((shard(0, 2), "OMPI_COMM_WORLD_RANK"))));
-        assert_eq!(environment(&[("PMI_RANK", "3"), ("PMI_SIZE", "4")], None), Ok(Some((shard(3, 4), "PMI_RANK"))));
+        assert_eq!(
+            environment(&[("PMI_RANK", "3"), ("PMI_SIZE", "4")], None),
+            Ok(Some((shard(3, 4), "PMI_RANK")))
+        );
         let indexed = [("JOB_COMPLETION_INDEX", "5")];
         assert_eq!(environment(&indexed, Some(6)), Ok(Some((shard(5, 6), "JOB_COMPLETION_INDEX"))));
         assert!(environment(&indexed, None).unwrap_err().contains("--shards N"));
         assert_eq!(environment(&[], Some(4)), Ok(None));
         assert_eq!(environment(&[("RANK", "1")], None), Ok(None), "a rank of nothing is no launcher");
         assert!(environment(&[("RANK", "one"), ("WORLD_SIZE", "4")], None).unwrap_err().contains("`one`"));
-        assert!(environment(&[("RANK", "4"), ("WORLD_SIZE", "4")], None).unwrap_err().contains("from 0 to 3"));
+        assert!(
+            environment(&[("RANK", "4"), ("WORLD_SIZE", "4")], None).unwrap_err().contains("from 0 to 3")
+        );
     }
 
     #[test]
@@ -254,7 +275,8 @@ mod tests {
         let (ours, theirs) = (Digest::of(b"ours"), Digest::of(b"theirs"));
         let shard = |index| Shard { index, count: 3 };
         let join = |index, plan: &Digest, seconds| {
-            meet(folder.path(), shard(index), plan, Duration::from_secs_f64(seconds)).map_err(|e| e.to_string())
+            meet(folder.path(), shard(index), plan, Duration::from_secs_f64(seconds))
+                .map_err(|e| e.to_string())
         };
         let alone = join(0, &ours, 0.0).unwrap_err();
         assert!(alone.contains("1, 2") && alone.contains("of 3 ranks"), "{alone}");
@@ -266,7 +288,9 @@ mod tests {
             let waiting = [0, 2].map(|index| scope.spawn(move || join(index, &ours, 20.0)));
             std::thread::sleep(Duration::from_millis(50));
             join(1, &ours, 20.0).expect("it meets the others");
-            waiting.map(|rank| rank.join().expect("no panic").expect("it meets the others"));
+            for rank in waiting {
+                rank.join().expect("no panic").expect("it meets the others");
+            }
         });
     }
 }

@@ -8,7 +8,7 @@ use crate::book::Book;
 use crate::journal::{Journal, Past};
 use crate::subject::{Details, Errors, Fault, Subject, Workbench};
 use crate::tasks::Task;
-use jet_cache::{CandidateKey, Failure, FailureKind, Provenance, TaskKey};
+use jet_cache::{CandidateKey, Failure, FailureKind, Grade, Provenance, TaskKey};
 use jet_codegen::schedule::{Family, Problem, Values};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,6 +184,10 @@ impl Workbench for Guard<'_, '_> {
         self.bench.conditions()
     }
 
+    fn grade(&self) -> Grade {
+        self.bench.grade()
+    }
+
     fn bound(&self, floor: (u64, u64)) -> Option<f64> {
         self.bench.bound(floor)
     }
@@ -306,7 +310,8 @@ impl Subject for Watched<'_, '_, '_> {
                 return Err(self.out(fate));
             }
             let journal = self.guard.journal.map(|j| j.lock().unwrap_or_else(PoisonError::into_inner));
-            let past = journal.map(|mut journal| journal.past(&self.guard.task.key, values)).unwrap_or_default();
+            let past =
+                journal.map(|mut journal| journal.past(&self.guard.task.key, values)).unwrap_or_default();
             self.past.insert(values.clone(), past);
         }
         let past = self.past.entry(values.clone()).or_default();
@@ -334,7 +339,8 @@ impl Subject for Watched<'_, '_, '_> {
                 if errors.is_err() && self.again() {
                     errors = self.inner.prepare(&self.values).and_then(|()| self.inner.validate());
                 }
-                let errors = errors.map_err(|reason| self.failed(self.blame(FailureKind::Crashed), reason))?;
+                let errors =
+                    errors.map_err(|reason| self.failed(self.blame(FailureKind::Crashed), reason))?;
                 let details = self.inner.details();
                 self.guard.write(|journal| journal.validated(self.key(), &self.values, errors, details));
                 (errors, details)

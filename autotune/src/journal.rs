@@ -97,7 +97,8 @@ impl Journal {
         if resume && bytes.is_empty() {
             notices.push("there is no interrupted run to resume: this one begins anew".to_owned());
         } else if resume && good < bytes.len() {
-            notices.push(format!("{} bytes at the journal's end were torn and are dropped", bytes.len() - good));
+            notices
+                .push(format!("{} bytes at the journal's end were torn and are dropped", bytes.len() - good));
         }
         let mut journal = Self { path, file, durable, past, guilty, notices };
         let run = Line::Run { jet: env!("CARGO_PKG_VERSION").to_owned(), command: command.to_owned() };
@@ -112,7 +113,8 @@ impl Journal {
 
     /// How many recorded steps are still to be given again.
     pub fn recorded(&self) -> usize {
-        let steps = |p: &Past| p.times.len() + usize::from(p.validated.is_some()) + usize::from(p.failed.is_some());
+        let steps =
+            |p: &Past| p.times.len() + usize::from(p.validated.is_some()) + usize::from(p.failed.is_some());
         self.past.values().map(steps).sum()
     }
 
@@ -155,7 +157,8 @@ impl Journal {
         let number = |x: f64| x.is_finite().then_some(x);
         let errors = [number(errors.max_abs), number(errors.rel_rms), number(errors.allowed)];
         let finite = |x: Option<f64>| x.and_then(number);
-        let details = Details { mean_abs: finite(details.mean_abs), max_ulp: finite(details.max_ulp), ..details };
+        let details =
+            Details { mean_abs: finite(details.mean_abs), max_ulp: finite(details.max_ulp), ..details };
         self.write(&Line::Validated { task: task.short_id(), schedule: values.to_string(), errors, details })
     }
 
@@ -257,7 +260,8 @@ impl Replay {
     /// A run has ended here: at which candidate's first launch, if at any.
     fn end(&mut self) -> Option<Candidate> {
         let at = self.open.take()?;
-        let before = self.suspect.take().filter(|(suspect, _)| *suspect == at).map_or(0, |(_, strikes)| strikes);
+        let before =
+            self.suspect.take().filter(|(suspect, _)| *suspect == at).map_or(0, |(_, strikes)| strikes);
         self.suspect = Some((at.clone(), before + 1));
         Some(at)
     }
@@ -325,7 +329,8 @@ mod tests {
         let path = journal.path.clone();
         drop(journal);
         let whole = fs::read(&path).expect("it is there");
-        let starts: Vec<usize> = whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+        let starts: Vec<usize> =
+            whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
         for at in 0..whole.len() {
             let (lines, good) = read(&whole[..at]);
             assert_eq!(lines.len(), starts.iter().filter(|start| **start <= at).count(), "cut at {at}");

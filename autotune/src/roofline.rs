@@ -39,7 +39,8 @@ pub(crate) fn bandwidth(threads: usize) -> f64 {
 /// Bytes per second that `threads` threads read from memory together, the best of a few passes: a comparison of two
 /// regions, which is the library's fastest loop in any build and writes nothing.
 fn read_bandwidth(threads: usize) -> f64 {
-    let pairs: Vec<[Vec<u8>; 2]> = (0..threads.max(1)).map(|_| [vec![1; BYTES / 2], vec![1; BYTES / 2]]).collect();
+    let pairs: Vec<[Vec<u8>; 2]> =
+        (0..threads.max(1)).map(|_| [vec![1; BYTES / 2], vec![1; BYTES / 2]]).collect();
     let pass = || {
         let begun = Instant::now();
         std::thread::scope(|scope| {
@@ -65,7 +66,10 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_the_system_writes_them() {
-        assert_eq!(["48K", "32M", "7", "1T", "K"].map(size), [Some(48 << 10), Some(32 << 20), Some(7), None, None]);
+        assert_eq!(
+            ["48K", "32M", "7", "1T", "K"].map(size),
+            [Some(48 << 10), Some(32 << 20), Some(7), None, None]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the tuner needs of a device, in two small traits: so that it can be tested on recorded or invented devices.
 
-use jet_cache::FailureKind;
+use jet_cache::{FailureKind, Grade};
 use jet_codegen::schedule::{Family, Problem, Values};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -98,6 +98,11 @@ pub trait Workbench {
     /// Under what conditions times are taken just now: clocks, temperatures, throttling, as far as the device says so.
     fn conditions(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
+    }
+
+    /// What its times are worth: measured ones, or under [`Grade::Emulated`] those that a model makes of counters.
+    fn grade(&self) -> Grade {
+        Grade::Measured
     }
 
     /// Seconds that a run with this [`Subject::floor`] takes at least, where the device has a roofline.

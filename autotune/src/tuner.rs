@@ -23,8 +23,8 @@ use crate::{assumed, warm};
 use jet_cache::merge::effort_rank;
 use jet_cache::trials::Outcome as Became;
 use jet_cache::{
-    Entry, Evidence, FailureKind, Grade, NamedIntegers, Origin, Provenance, RunnerUp, Search, Status, StoreKey,
-    Timing, Trial, Trials,
+    Entry, Evidence, FailureKind, Grade, NamedIntegers, Origin, Provenance, RunnerUp, Search, Status,
+    StoreKey, Timing, Trial, Trials,
 };
 use jet_codegen::schedule::Values;
 use std::cell::RefCell;
@@ -375,7 +375,7 @@ impl<'a> Tuner<'a> {
         let begun = self.clock.now();
         let mut subject = self.bench.open(&task.problem)?;
         track.spent.setup += (self.clock.now() - begun).as_secs_f64();
-        let (rules, confirmation) = rules(self.options.effort);
+        let (rules, confirmation) = rules(self.options.effort, self.bench.grade());
         let end = track.deadline;
         track.deadline = end.map(|end| begun + end.saturating_sub(begun).mul_f64(RACE_SHARE));
         let lanes = candidates.into_iter().map(Lane::new).collect();
@@ -405,12 +405,13 @@ impl<'a> Tuner<'a> {
         let timed = raced.lanes.iter().filter(|lane| !lane.samples.is_empty()).count();
         let winner = &raced.lanes[raced.decision.winner];
         let errors = winner.errors.unwrap_or_default();
+        let grade = self.bench.grade();
         let details = notes.details.get(&winner.values).copied().unwrap_or_default();
         Entry {
             key: task.key.clone(),
             schedule: winner.values.0.clone(),
-            status: Status::Verified,
-            grade: Grade::Measured,
+            status: if grade == Grade::Measured { Status::Verified } else { Status::Modelled },
+            grade,
             origin: Origin::Local,
             evidence: Some(Evidence {
                 reference: self.bench.reference(),
@@ -484,11 +485,13 @@ struct Place {
 }
 
 /// How an effort races and how it confirms.
-fn rules(effort: Effort) -> (race::Rules, race::Rules) {
+fn rules(effort: Effort, grade: Grade) -> (race::Rules, race::Rules) {
     let race = race::Rules::default();
-    let (rounds, sample_seconds) = match effort {
-        Effort::None | Effort::Quick => (race.rounds, race.sample.sample_seconds),
-        Effort::Full => (25, 1e-3),
+    let (rounds, sample_seconds) = match (grade, effort) {
+        (Grade::Measured, Effort::None | Effort::Quick) => (race.rounds, race.sample.sample_seconds),
+        (Grade::Measured, Effort::Full) => (25, 1e-3),
+        // A model says the same each time.
+        _ => (LEAST_SAMPLES, 0.0),
     };
     let sample = measure::Rules { sample_seconds, ..race.sample };
     let race = race::Rules { sample, ..race };

@@ -86,7 +86,10 @@ pub fn verify(
         noise,
     };
     let Some(family) = bench.family(&task.problem.family) else {
-        return Some(told(Verdict::Fail, format!("this device has no kernel family {}", task.problem.family)));
+        return Some(told(
+            Verdict::Fail,
+            format!("this device has no kernel family {}", task.problem.family),
+        ));
     };
     let stored = Values(entry.schedule.clone());
     if let Err(why) = family.legal(&task.problem, &stored) {
@@ -118,12 +121,16 @@ pub fn verify(
         return Some(told(Verdict::Fail, reason.clone()));
     }
     if let Standing::Rejected(reason) = &lanes[0].standing {
-        return Some(told(Verdict::Fail, format!("the default, which it is compared with, cannot be used: {reason}")));
+        return Some(told(
+            Verdict::Fail,
+            format!("the default, which it is compared with, cannot be used: {reason}"),
+        ));
     }
     let seed = task.seed();
     let against = |a: &Lane, b: &Lane| bootstrap_median(&a.ratios(b), CONFIDENCE, seed);
     let to_default = against(own, &lanes[0]);
-    let rivals = lanes.iter().skip(1).filter(|lane| lane.values != stored && lane.standing == Standing::Racing);
+    let rivals =
+        lanes.iter().skip(1).filter(|lane| lane.values != stored && lane.standing == Standing::Racing);
     let rival = rivals.map(|lane| against(lane, own)).next();
     let (verdict, note) = judge(then, to_default, rival, noise);
     Some(Verified {
@@ -140,7 +147,12 @@ fn noise(then: Option<&Timing>) -> f64 {
 }
 
 /// Judges times: `to_default` is the schedule's over the default's, `rival` the runner-up's over the schedule's.
-fn judge(then: Option<&Timing>, to_default: Interval, rival: Option<Interval>, noise: f64) -> (Verdict, String) {
+fn judge(
+    then: Option<&Timing>,
+    to_default: Interval,
+    rival: Option<Interval>,
+    noise: f64,
+) -> (Verdict, String) {
     let ratio_then = then.filter(|t| t.default_ns > 0.0).map_or(1.0, |t| t.median_ns / t.default_ns);
     if to_default.low > ratio_then * (1.0 + noise) {
         let note = format!(
@@ -199,7 +211,8 @@ mod tests {
     #[test]
     fn a_default_is_degraded_by_a_faster_runner_up_alone() {
         let stored = timing(100.0, 100.0, 0.0);
-        let verdict = |rival: f64| judge(Some(&stored), around(1.0), Some(around(rival)), noise(Some(&stored)));
+        let verdict =
+            |rival: f64| judge(Some(&stored), around(1.0), Some(around(rival)), noise(Some(&stored)));
         assert_eq!(verdict(0.99).0, Verdict::Pass, "under two per cent is no gain");
         assert_eq!(verdict(1.3).0, Verdict::Pass);
         let (degraded, note) = verdict(0.8);

@@ -19,7 +19,8 @@ pub(crate) fn start(family: &dyn Family, task: &Task, book: &dyn Book) -> Option
         let there = entry.key.store_key().bucket() as f64;
         ((here.max(1.0) / there.max(1.0)).ln().abs() * 1e6) as u64
     };
-    let rank = |entry: &Entry| (task.key.agreement(&entry.key), entry.status, std::cmp::Reverse(distance(entry)));
+    let rank =
+        |entry: &Entry| (task.key.agreement(&entry.key), entry.status, std::cmp::Reverse(distance(entry)));
     let records = book.records();
     let related = records.iter().filter(|e| {
         let fields = e.key.fields();

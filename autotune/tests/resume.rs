@@ -160,7 +160,10 @@ fn without_resume_the_task_at_hand_begins_anew_and_the_culprit_is_named() {
     let journal = Journal::open(folder.path(), false, false, "a test").unwrap();
     assert_eq!(journal.recorded(), 0);
     let told = journal.notices().join("; ");
-    assert!(told.contains("ended while rows=2 tile=16 of task ") && told.contains("was being tried"), "{told}");
+    assert!(
+        told.contains("ended while rows=2 tile=16 of task ") && told.contains("was being tried"),
+        "{told}"
+    );
     drop(journal);
     let (report, _) = live(folder.path(), &tasks, 1, usize::MAX, false);
     assert_eq!(report.unwrap().tasks[0].replayed, 0);

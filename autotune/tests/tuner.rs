@@ -366,11 +366,14 @@ fn a_run_that_reaches_nothing_leaves_a_record_of_each_task_that_claims_nothing()
         let device = Device::new(&clock, hill, 0.02, 5);
         let mut overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
         let asked = Options { budget, ..options(Effort::Full) };
-        let report = Tuner::new(&device, &clock, &stop, asked).run(&tasks, &mut overlay, &mut Silent).unwrap();
+        let report =
+            Tuner::new(&device, &clock, &stop, asked).run(&tasks, &mut overlay, &mut Silent).unwrap();
         assert_eq!((report.count(Outcome::NotReached), report.assumed, device.opened.get()), (3, 3, 0));
         assert!(report.summary().contains("3 tasks have the default without a measurement"), "{report}");
         let claims = |e: &jet_cache::Entry| e.timing.is_some() || e.evidence.is_some() || e.search.complete;
-        assert!(overlay.entries().all(|e| (e.status, e.grade) == (Status::Assumed, Grade::Assumed) && !claims(e)));
+        assert!(
+            overlay.entries().all(|e| (e.status, e.grade) == (Status::Assumed, Grade::Assumed) && !claims(e))
+        );
         assert!(tasks.iter().all(|t| schedule(&overlay, t) == (16, 2)));
         // A frozen session runs with them.
         let cache = ScheduleCache::open(folder.path(), Mode::Frozen);
@@ -432,7 +435,9 @@ fn what_became_of_each_candidate_is_recorded_and_failures_are_not_tried_again() 
         let found = trials.iter().find(|t| t.schedule["tile"] == tile && t.schedule["rows"] == rows);
         found.unwrap().outcome.clone()
     };
-    assert!(matches!(of(16, 2), Became::Timed { samples: 15.., median_ns, .. } if (median_ns / 1e5 - 1.0).abs() < 0.05));
+    assert!(
+        matches!(of(16, 2), Became::Timed { samples: 15.., median_ns, .. } if (median_ns / 1e5 - 1.0).abs() < 0.05)
+    );
     assert!(matches!(of(64, 1), Became::Timed { samples: 3, .. }), "a clear loser has few samples");
     assert!(matches!(of(32, 4), Became::Failed { kind: FailureKind::WrongOutput, .. }));
     assert!(matches!(of(8, 8), Became::Failed { kind: FailureKind::DoesNotCompile, .. }));
@@ -447,7 +452,10 @@ fn what_became_of_each_candidate_is_recorded_and_failures_are_not_tried_again() 
     let report = run(&second, &tasks, &mut overlay, Options { again: true, ..options(Effort::Full) });
     assert_eq!((report.known(), report.rejected()), (2, 2), "{report}");
     let tried = second.validated.borrow();
-    assert!(tried.iter().all(|v| (v.get("tile"), v.get("rows")) != (Some(32), Some(4))), "it was tried again");
+    assert!(
+        tried.iter().all(|v| (v.get("tile"), v.get("rows")) != (Some(32), Some(4))),
+        "it was tried again"
+    );
     drop(tried);
     // Repaired, and asked to try again: the record is forgotten.
     let repaired = Device::new(&clock, hill, 0.01, 4);
@@ -464,7 +472,8 @@ fn a_search_ends_within_reach_of_the_roofline() {
         // The best candidate takes 70 microseconds; the default 100.
         device.bound = Some(0.98e-4);
         let mut overlay = Overlay::in_memory("0.1.0");
-        let report = run(&device, &[task(576, 64)], &mut overlay, Options { stop_within, ..options(Effort::Full) });
+        let report =
+            run(&device, &[task(576, 64)], &mut overlay, Options { stop_within, ..options(Effort::Full) });
         assert_eq!(report.tasks[0].bound_ns.map(f64::round), Some(98_000.0));
         let pruned = overlay.trials(&task(576, 64).key).unwrap().trials;
         let pruned = pruned.iter().filter(|t| matches!(t.outcome, Became::Pruned { .. })).count();

@@ -11,8 +11,9 @@ use jet_autotune::subject::{Errors, Subject, Workbench};
 use jet_autotune::worker::{Deadlines, Description, Host, Launcher, PlanAsk, WorkerBench, serve};
 use jet_autotune::{Effort, Options, Outcome, Report, Silent, Task, TuneError, Tuner};
 use jet_cache::trials::Outcome as Became;
-use jet_cache::{CandidateKey, FailureKind, Overlay, Status};
+use jet_cache::{CandidateKey, FailureKind, Grade, Overlay, Status};
 use jet_codegen::schedule::{Family, Problem, Schedule as _, Values};
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Write as _};
 use std::path::Path;
 use std::process::Command;
@@ -71,8 +72,10 @@ impl Host for Faulty {
             describe: "an invented device".into(),
             hard: [fact("workers")].into(),
             families: vec![Invented::FAMILY.into()],
+            soft: BTreeMap::new(),
+            grade: Grade::Measured,
             reference: "invented reference 1".into(),
-            ..Description::default()
+            toolchain: String::new(),
         }
     }
     fn plan(&self, ask: &PlanAsk) -> Result<Vec<Task>, String> {
@@ -187,7 +190,12 @@ fn start(device: &str) -> WorkerBench {
     WorkerBench::start(launcher(device), &|_| vec![&InventedFamily]).unwrap()
 }
 
-fn run(bench: &WorkerBench, tasks: &[Task], overlay: &mut Overlay, options: Options) -> Result<Report, TuneError> {
+fn run(
+    bench: &WorkerBench,
+    tasks: &[Task],
+    overlay: &mut Overlay,
+    options: Options,
+) -> Result<Report, TuneError> {
     Tuner::new(bench, &SystemClock::default(), &GO_ON, options).run(tasks, overlay, &mut Silent)
 }
 
@@ -209,7 +217,10 @@ fn each_fault_is_rejected_with_its_own_reason_and_the_sweep_goes_on() {
     assert_eq!(rejected.len(), wanted.len(), "{report}");
     // The silent one is within the deadline of a launch only where that is longer than the silence.
     for (schedule, reason, kind) in wanted {
-        let found = rejected.iter().find(|r| r.schedule == schedule).unwrap_or_else(|| panic!("{schedule}: {report}"));
+        let found = rejected
+            .iter()
+            .find(|r| r.schedule == schedule)
+            .unwrap_or_else(|| panic!("{schedule}: {report}"));
         let hung = kind == FailureKind::Hung && found.reason.contains("no end after 1.5 s");
         assert!(found.reason.contains(reason) || hung, "{schedule}: {}", found.reason);
         let values: Values = schedule.parse().unwrap();
@@ -356,7 +367,8 @@ fn main() {
         _ => {
             // As the usual harness does: words are parts of names.
             let words: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-            let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+            let wanted =
+                |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
             let chosen: Vec<_> = TESTS.iter().filter(|(name, _)| wanted(name)).collect();
             println!("\nrunning {} tests", chosen.len());
             for (name, test) in &chosen {

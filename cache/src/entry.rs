@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Format of the envelope and of its payload's meaning. A record of a higher one is refused by name. Format 2 knows
-/// status and grade `assumed`; a record without them is written as [`FORMAT_WITHOUT_ASSUMED`].
+/// status and grade `assumed`, and the status `modelled` with the grade `emulated`; a record without these is written in
+/// [`FIRST_FORMAT`].
 pub const FORMAT: u32 = 2;
 
 /// Format of a record that every jet can read.
-pub const FORMAT_WITHOUT_ASSUMED: u32 = 1;
+pub const FIRST_FORMAT: u32 = 1;
 
 /// First bytes of a record.
 pub const MAGIC: &[u8; 4] = b"JETE";
@@ -52,7 +53,7 @@ pub enum Grade {
 pub enum Status {
     /// The family's default, or what the task's neighbouring buckets use: nothing was found out about this task.
     Assumed,
-    /// Chosen by the cost model; nothing ran.
+    /// Chosen by the cost model. By the grade: nothing ran, or the kernels ran under emulation.
     Modelled,
     /// Verified elsewhere and brought here.
     Imported,
@@ -242,9 +243,9 @@ impl Entry {
     ///
     /// # Errors
     /// [`CacheError::InvalidEntry`] with the rule that is broken: numbers are finite and not negative; a status of
-    /// `verified` or `imported` comes with evidence inside its tolerance and with times; a modelled status and a
-    /// modelled grade go together, and so do an assumed status and an assumed grade, which come without evidence, without times
-    /// and without a finished search.
+    /// `verified` or `imported` comes with evidence inside its tolerance and with times; a modelled status goes with a
+    /// modelled grade, or with an emulated one, evidence and times: outputs were right under emulation, and times are the
+    /// model's. An assumed status and an assumed grade go together, without evidence, times and a finished search.
     pub fn check(&self) -> Result<(), CacheError> {
         self.check_rules()
     }
@@ -288,7 +289,10 @@ impl Stored for Entry {
     const KIND: Kind = Kind { magic: MAGIC, format: FORMAT };
 
     fn format(&self) -> u32 {
-        if self.status == Status::Assumed { FORMAT } else { FORMAT_WITHOUT_ASSUMED }
+        match (self.status, self.grade) {
+            (Status::Assumed, _) | (Status::Modelled, Grade::Emulated) => FORMAT,
+            _ => FIRST_FORMAT,
+        }
     }
 
     fn place(&self) -> StoreKey {
@@ -304,17 +308,23 @@ impl Stored for Entry {
         if let Some((name, size)) = fields.dims.iter().find(|(_, size)| **size < 0) {
             return Some(format!("the size {name} is {size}"));
         }
-        if (self.status == Status::Modelled) != (self.grade == Grade::Modelled)
-            || (self.status == Status::Assumed) != (self.grade == Grade::Assumed)
-        {
+        let fit = match self.status {
+            Status::Assumed => self.grade == Grade::Assumed,
+            Status::Modelled => matches!(self.grade, Grade::Modelled | Grade::Emulated),
+            Status::Imported | Status::Verified => !matches!(self.grade, Grade::Assumed | Grade::Modelled),
+        };
+        if !fit {
             return Some(format!("its status is {} and its grade {}", self.status, self.grade));
         }
         if self.status == Status::Assumed {
             let claims = self.evidence.is_some() || self.timing.is_some() || self.search.complete;
             return claims.then(|| "it is assumed, and has evidence, times or a finished search".to_owned());
         }
-        if self.status != Status::Modelled && (self.evidence.is_none() || self.timing.is_none()) {
-            return Some(format!("its status is {}, but evidence or times are missing", self.status));
+        if self.grade != Grade::Modelled && (self.evidence.is_none() || self.timing.is_none()) {
+            let (status, grade) = (self.status, self.grade);
+            return Some(format!(
+                "its status is {status}, its grade {grade}, but evidence or times are missing"
+            ));
         }
         if let Some(e) = &self.evidence {
             let figures = [Some(e.max_abs), Some(e.rel_rms), Some(e.tolerance), e.mean_abs, e.max_ulp];
@@ -405,11 +415,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_an_assumed_record_needs_the_newer_format() {
+    fn only_what_the_older_format_cannot_say_needs_the_newer() {
         assert_eq!(sample(64, 8).encode().unwrap()[4..8], [0, 0, 0, 1]);
-        let stored = assumed(64).encode().unwrap();
-        assert_eq!(stored[4..8], [0, 0, 0, 2]);
-        assert_eq!(Entry::decode(&stored, "it").unwrap(), assumed(64));
+        let mut emulated = sample(64, 8);
+        (emulated.status, emulated.grade) = (Status::Modelled, Grade::Emulated);
+        for entry in [assumed(64), emulated] {
+            let stored = entry.encode().unwrap();
+            assert_eq!(stored[4..8], [0, 0, 0, 2]);
+            assert_eq!(Entry::decode(&stored, "it").unwrap(), entry);
+        }
     }
 
     #[test]
@@ -454,6 +468,11 @@ pub(crate) mod tests {
         refused(|e| e.timing = None, "evidence or times are missing");
         refused(|e| e.grade = Grade::Modelled, "grade modelled");
         refused(|e| e.grade = Grade::Assumed, "grade assumed");
+        refused(|e| e.status = Status::Modelled, "grade measured");
+        refused(
+            |e| (e.status, e.grade, e.evidence) = (Status::Modelled, Grade::Emulated, None),
+            "grade emulated, but evidence",
+        );
         refused(|e| (e.status, e.grade) = (Status::Assumed, Grade::Assumed), "it is assumed, and has");
         refused(|e| e.evidence.as_mut().unwrap().rel_rms = f64::NAN, "no error figure");
         refused(|e| e.evidence.as_mut().unwrap().rel_rms = 0.5, "above the tolerance");

@@ -4,7 +4,9 @@ use crate::command::completions;
 use crate::common::exit::{self, HELP};
 use crate::common::log::Verbosity;
 use crate::common::signal;
-use crate::tune::{coverage, diff, doctor, explain, export, gc, import, merge, pin, run, show, verify, worker};
+use crate::tune::{
+    coverage, diff, doctor, explain, export, gc, import, merge, pin, run, show, verify, worker,
+};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;

@@ -117,6 +117,11 @@ pub trait Device: Send + Sync {
     }
     /// Its identity for schedules.
     fn fingerprint(&self) -> Fingerprint;
+    /// Compiler and version behind its kernels, as in `nvrtc 12.9`; empty where the kernels are part of the program, or
+    /// no compiler is found.
+    fn toolchain(&self) -> String {
+        String::new()
+    }
     /// Bytes a model may take, where the device knows.
     fn memory_available(&self) -> Option<u64>;
     /// The kernel families that have something to tune.
@@ -229,7 +234,13 @@ impl ErrorStats {
     pub fn of(got: &[f32], expected: &[f32], allowed: f64) -> Self {
         if got.len() != expected.len() {
             let infinite = f64::INFINITY;
-            return Self { max_abs: infinite, rel_rms: infinite, allowed, mean_abs: infinite, max_ulp: infinite };
+            return Self {
+                max_abs: infinite,
+                rel_rms: infinite,
+                allowed,
+                mean_abs: infinite,
+                max_ulp: infinite,
+            };
         }
         let (mut max_abs, mut sum, mut max_ulp) = (0.0f64, 0.0f64, 0.0f64);
         let (mut square, mut reference) = (0.0f64, 0.0f64);

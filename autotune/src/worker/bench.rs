@@ -5,7 +5,7 @@ use super::protocol::{Answer, Ask, Description, PROTOCOL, PlanAsk};
 use crate::error::TuneError;
 use crate::subject::{Details, Errors, Fault, Subject, Workbench};
 use crate::tasks::Task;
-use jet_cache::FailureKind;
+use jet_cache::{FailureKind, Grade};
 use jet_codegen::schedule::{Family, Problem, Values};
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -245,6 +245,10 @@ impl Workbench for WorkerBench {
             Ok(Answer::Conditions { facts }) => facts,
             _ => BTreeMap::new(),
         }
+    }
+
+    fn grade(&self) -> Grade {
+        self.description.grade
     }
 
     fn bound(&self, _floor: (u64, u64)) -> Option<f64> {

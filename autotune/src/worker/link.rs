@@ -99,7 +99,8 @@ impl Link {
                     Err(_) if self.ended() => return Err(self.died(doing)),
                     Err(_) => {
                         let shown: String = String::from_utf8_lossy(&line).chars().take(60).collect();
-                        let reason = format!("its worker wrote nonsense while {doing}: {:?}", shown.trim_end());
+                        let reason =
+                            format!("its worker wrote nonsense while {doing}: {:?}", shown.trim_end());
                         return Err(self.end(FailureKind::Crashed, reason));
                     }
                 },

@@ -3,6 +3,7 @@
 
 use crate::subject::{Details, Errors};
 use crate::tasks::Task;
+use jet_cache::Grade;
 use jet_codegen::schedule::{Problem, Values};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ pub struct PlanAsk {
 }
 
 /// A device as its worker found it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// As on the command line.
     pub name: String,
@@ -38,6 +39,8 @@ pub struct Description {
     pub soft: BTreeMap<String, String>,
     /// Names of the families that have something to tune.
     pub families: Vec<String>,
+    /// What its times are worth.
+    pub grade: Grade,
     /// Name and version of the reference.
     pub reference: String,
     /// Compiler and version; empty where kernels are part of the program.

@@ -65,6 +65,7 @@ impl Host for DeviceHost {
             hard: fingerprint.hard,
             soft: fingerprint.soft,
             families: device.families().iter().map(|family| family.name().to_owned()).collect(),
+            grade: bench.grade(),
             reference: bench.reference(),
             toolchain: bench.toolchain(),
         }
@@ -86,8 +87,12 @@ impl Host for DeviceHost {
 
     fn lost(&self, reason: &str) -> bool {
         // What the driver says when the GPU itself is gone; everything else ends with the process's context.
-        const GONE: [&str; 4] =
-            ["CUDA_ERROR_DEVICE_UNAVAILABLE", "CUDA_ERROR_ECC_UNCORRECTABLE", "CUDA_ERROR_NO_DEVICE", "fallen off"];
+        const GONE: [&str; 4] = [
+            "CUDA_ERROR_DEVICE_UNAVAILABLE",
+            "CUDA_ERROR_ECC_UNCORRECTABLE",
+            "CUDA_ERROR_NO_DEVICE",
+            "fallen off",
+        ];
         GONE.iter().any(|word| reason.contains(word))
     }
 }
@@ -129,12 +134,15 @@ pub fn serve(
     let own = env!("CARGO_PKG_VERSION").to_owned();
     out.say(&Answer::Hello { protocol: PROTOCOL, jet: own.clone() })?;
     if (protocol, &jet) != (PROTOCOL, &own) {
-        let reason = format!("the tuner is jet {jet} with protocol {protocol}, the worker jet {own} with {PROTOCOL}");
+        let reason =
+            format!("the tuner is jet {jet} with protocol {protocol}, the worker jet {own} with {PROTOCOL}");
         return Err(TuneError::Worker { reason });
     }
     beat(&out, Duration::from_millis(beat_ms.max(1)));
     let host = loop {
-        let Ask::Device { name, threads } = next(&asks)? else { return Err(out_of_order("the name of a device")) };
+        let Ask::Device { name, threads } = next(&asks)? else {
+            return Err(out_of_order("the name of a device"));
+        };
         match open(&name, threads) {
             Ok(host) => break host,
             Err(reason) => out.say(&Answer::Refused { reason })?,
@@ -156,12 +164,15 @@ fn beat<W: Write + Send + 'static>(out: &Out<W>, every: Duration) {
 }
 
 fn out_of_order(wanted: &str) -> TuneError {
-    TuneError::Worker { reason: format!("{wanted} was expected; a worker is started by `jet-tune run` alone") }
+    TuneError::Worker {
+        reason: format!("{wanted} was expected; a worker is started by `jet-tune run` alone"),
+    }
 }
 
 fn next(asks: &Receiver<String>) -> Result<Ask, TuneError> {
     let line = asks.recv().map_err(|_| out_of_order("a question"))?;
-    serde_json::from_str(&line).map_err(|e| TuneError::Worker { reason: format!("no question ({e}): {line}") })
+    serde_json::from_str(&line)
+        .map_err(|e| TuneError::Worker { reason: format!("no question ({e}): {line}") })
 }
 
 /// Answers questions until there are no more.

@@ -76,7 +76,8 @@ impl Drawn {
             }
             Event::Round { tried, racing, best, best_seconds, default_seconds, bound_seconds } => {
                 let floor = bound_seconds.filter(|bound| *bound > 0.0);
-                let floor = floor.map_or_else(String::new, |bound| format!(", {:.2}x its bound", best_seconds / bound));
+                let floor = floor
+                    .map_or_else(String::new, |bound| format!(", {:.2}x its bound", best_seconds / bound));
                 let best = format!("best {} ({best}{floor})", time(best_seconds * 1e9));
                 let default = time(default_seconds * 1e9);
                 let message =

@@ -139,7 +139,10 @@ fn shown(report: &Report<'_>) -> String {
     out +=
         &format!("exact {exact}, bucket {bucket}, default {default}; {unused} stored records are not used\n");
     if report.assumed > 0 {
-        out += &format!("of {} nothing was measured, they have the default: jet-tune run TARGET\n", report.assumed);
+        out += &format!(
+            "of {} nothing was measured, they have the default: jet-tune run TARGET\n",
+            report.assumed
+        );
     }
     if !report.complete {
         out += "for the rest: jet-tune run TARGET\n";

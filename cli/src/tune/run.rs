@@ -16,7 +16,7 @@ use jet_autotune::worker::PlanAsk;
 use jet_autotune::{
     Effort, Event, Journal, Options, Outcome, Progress, Report, Task, TuneError, Tuner, parse_budget,
 };
-use jet_cache::{Digest, Overlay, folders};
+use jet_cache::{Digest, Grade, Overlay, folders};
 use jet_models::session::DEFAULT_PIECE;
 use jet_models::target::Target;
 use jet_runtime::device::token_buckets;
@@ -115,7 +115,9 @@ fn shard(text: &str) -> Result<Shard, String> {
 
 fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim_end_matches('%').parse().ok().filter(|p| (0.0..1000.0).contains(p));
-    number.map(|p: f64| p / 100.0).ok_or_else(|| format!("`{text}` is no percentage; write 5 for five per cent"))
+    number
+        .map(|p: f64| p / 100.0)
+        .ok_or_else(|| format!("`{text}` is no percentage; write 5 for five per cent"))
 }
 
 #[derive(Serialize)]
@@ -126,7 +128,7 @@ struct Tuned<'a> {
     device: String,
     precision: &'static str,
     effort: &'static str,
-    grade: &'static str,
+    grade: Grade,
     plan: String,
     shard: Shard,
     store: String,
@@ -198,14 +200,18 @@ impl Fleet {
         let names: Vec<&str> = args.device.device.split(',').map(str::trim).collect();
         let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
         if let Some((_, name)) = twice {
-            return Err(Usage(format!("--device names {name} twice; two tuners on it would disturb each other")).into());
+            return Err(Usage(format!(
+                "--device names {name} twice; two tuners on it would disturb each other"
+            ))
+            .into());
         }
         let mut machines = Vec::new();
         for name in &names {
             machines.push(Machine::open(name, args.device.threads, &args.isolation)?);
         }
         let first = machines[0].description();
-        if let Some(other) = machines.iter().map(Machine::description).find(|other| other.hard != first.hard) {
+        if let Some(other) = machines.iter().map(Machine::description).find(|other| other.hard != first.hard)
+        {
             let reason = format!(
                 "{} and {} are different devices ({}; {}): what is fast on one says nothing of the other, so tune \
                  them one after the other",
@@ -244,7 +250,9 @@ impl FleetArgs {
         match found {
             Some((shard, variable)) if shard.count > 1 => {
                 if notes {
-                    output::complain(&format!("{variable} says that this is part {shard}; --shard 0/1 takes all"));
+                    output::complain(&format!(
+                        "{variable} says that this is part {shard}; --shard 0/1 takes all"
+                    ));
                 }
                 Ok(shard)
             }
@@ -263,7 +271,11 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if notes {
-        output::complain(&format!("{model}, {weights}, on {}, plan {}", fleet.describe(), fleet::short(&plan)));
+        output::complain(&format!(
+            "{model}, {weights}, on {}, plan {}",
+            fleet.describe(),
+            fleet::short(&plan)
+        ));
     }
     if let Some(folder) = &args.fleet.fleet {
         fleet::meet(folder, fleet.shard, &fleet.plan, args.fleet.fleet_wait)?;
@@ -283,7 +295,7 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
             device: fleet.describe(),
             precision: precision_name(args.device.precision),
             effort: args.effort.name(),
-            grade: "measured",
+            grade: fleet.machines[0].description().grade,
             plan,
             shard: fleet.shard,
             store: folder.display().to_string(),
@@ -291,7 +303,11 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
             report: &report,
         })?;
     } else {
-        let head = format!("{model}, {weights}, measured on {}\n", fleet.describe());
+        let how = match fleet.machines[0].description().grade {
+            Grade::Measured => "measured on",
+            _ => "outputs compared and times modelled on",
+        };
+        let head = format!("{model}, {weights}, {how} {}\n", fleet.describe());
         let merge = match fleet.shard.count {
             1 => String::new(),
             _ => format!("part {} of plan {} is in {}\n", fleet.shard, fleet::short(&plan), folder.display()),
@@ -394,7 +410,8 @@ impl Progress for Part<'_> {
 
 fn dry_run(args: &RunArgs, fleet: &Fleet) -> Result<()> {
     // Nothing is locked and nothing made: this may run beside a tuner.
-    let records: Vec<_> = Overlay::detached(&fleet.store()?, env!("CARGO_PKG_VERSION"))?.entries().cloned().collect();
+    let records: Vec<_> =
+        Overlay::detached(&fleet.store()?, env!("CARGO_PKG_VERSION"))?.entries().cloned().collect();
     let tasks: Vec<Planned> = fleet.machines[0].work(|bench| {
         let planned = |task: &Task| {
             let family = bench.family(&task.problem.family)?;

@@ -136,7 +136,8 @@ fn task_of(machine: &Machine, entry: &Entry) -> Option<Task> {
 fn shown(looked: &Looked<'_>) -> String {
     let dash = || "-".to_owned();
     let ratio = |r: Option<f64>| r.map_or_else(dash, |r| format!("{r:.2}"));
-    let mut table = Table::new(&["id", "task", "verdict", ">then", ">now", ">of default then", ">now", "note"]);
+    let mut table =
+        Table::new(&["id", "task", "verdict", ">then", ">now", ">of default then", ">now", "note"]);
     for r in looked.records {
         table.row([
             r.id.clone(),

@@ -155,7 +155,8 @@ fn ranks_tune_their_parts_and_the_merged_stores_are_whole() {
         plans.push(report["plan"].as_str().unwrap().to_owned());
     }
     assert_eq!(plans[0], plans[1]);
-    let folders = [0, 1].map(|rank| home.cache().join(format!("schedules-{rank}-of-2")).display().to_string());
+    let folders =
+        [0, 1].map(|rank| home.cache().join(format!("schedules-{rank}-of-2")).display().to_string());
     let merge = |order: [usize; 2], name: &str| {
         let out = home.path(name).display().to_string();
         let merge = ["merge", &folders[order[0]], &folders[order[1]], "-o", &out, "--json"];

@@ -60,6 +60,12 @@ impl Compiler {
         Ok(Self { nvrtc, store: store.cloned(), sealed, missing })
     }
 
+    /// The version of NVRTC behind what it gives: of the sealed store where there is one, since that is asked first.
+    pub fn version(&self) -> String {
+        let own = || self.nvrtc.map(Nvrtc::version).unwrap_or_default();
+        self.sealed.clone().unwrap_or_else(own)
+    }
+
     /// One source.
     pub fn compile(&self, job: &Job) -> Result<Compiled, NvrtcError> {
         let key = (&*job.source, job.arch, job.output);
