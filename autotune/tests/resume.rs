@@ -17,6 +17,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
+/// How a life says that it was ended.
+const KILLED: &str = "killed";
+
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// Recorded times: a landscape of its own for each problem, with two candidates near the best.
@@ -42,7 +45,7 @@ impl Mortal<'_> {
         self.steps.set(self.steps.get() + 1);
         match self.left.get() {
             // Unlike a panic this tells nobody; like a kill it gives nobody the time to do anything.
-            0 => resume_unwind(Box::new("killed")),
+            0 => resume_unwind(Box::new(KILLED)),
             left => self.left.set(left - 1),
         }
     }
@@ -86,10 +89,24 @@ impl Subject for Part<'_> {
     }
 }
 
+/// What one life of a tuner has.
+struct Life<'a> {
+    folder: &'a Path,
+    tasks: &'a [Task],
+    seed: u64,
+    /// The steps after which it is killed.
+    steps: usize,
+    resume: bool,
+    /// Candidates that this life or an earlier one has validated.
+    validated: &'a mut Vec<Values>,
+}
+
 /// One life of the tuner: what it came to, if it was not killed, and how many steps it took.
-fn live(folder: &Path, tasks: &[Task], seed: u64, steps: usize, resume: bool) -> (Option<Report>, usize) {
+fn live(life: Life<'_>) -> (Option<Report>, usize) {
+    let Life { folder, tasks, seed, steps, resume, validated } = life;
     let clock = VirtualClock::default();
     let device = Device::new(&clock, recorded, 0.01, seed);
+    device.validated.replace(std::mem::take(validated));
     let mortal = Mortal { inner: &device, left: Cell::new(steps), steps: Cell::new(0) };
     let mut overlay = Overlay::open(folder, "0.1.0").unwrap();
     let journal = Mutex::new(Journal::open(folder, resume, false, "a test").unwrap());
@@ -97,10 +114,16 @@ fn live(folder: &Path, tasks: &[Task], seed: u64, steps: usize, resume: bool) ->
         let tuner = Tuner::new(&mortal, &clock, &GO_ON, options(Effort::Full)).journalled(&journal);
         tuner.run(tasks, &mut overlay, &mut Silent).unwrap()
     }));
-    if done.is_ok() {
-        journal.into_inner().unwrap_or_else(|e| e.into_inner()).finish().unwrap();
-    }
-    (done.ok(), mortal.steps.get())
+    let done = match done {
+        Ok(report) => {
+            journal.into_inner().unwrap_or_else(|e| e.into_inner()).finish().unwrap();
+            Some(report)
+        }
+        Err(why) if why.downcast_ref() == Some(&KILLED) => None,
+        Err(fault) => resume_unwind(fault),
+    };
+    *validated = device.validated.take();
+    (done, mortal.steps.get())
 }
 
 fn winners(folder: &Path, tasks: &[Task]) -> Vec<(i64, i64)> {
@@ -117,7 +140,15 @@ fn winners(folder: &Path, tasks: &[Task]) -> Vec<(i64, i64)> {
 fn killed_at_a_hundred_random_points_the_winners_are_those_of_an_undisturbed_run() {
     let tasks: Vec<Task> = (0..6).map(|i| task(576 + i, 64)).collect();
     let undisturbed = tempfile::tempdir().unwrap();
-    let (report, whole) = live(undisturbed.path(), &tasks, 1, usize::MAX, true);
+    let mut validated = Vec::new();
+    let (report, whole) = live(Life {
+        folder: undisturbed.path(),
+        tasks: &tasks,
+        seed: 1,
+        steps: usize::MAX,
+        resume: true,
+        validated: &mut validated,
+    });
     assert!(report.unwrap().notices.is_empty());
     let wanted = winners(undisturbed.path(), &tasks);
     let best = |n: usize| ([8, 32, 64][n % 3], 2);
@@ -127,10 +158,17 @@ fn killed_at_a_hundred_random_points_the_winners_are_those_of_an_undisturbed_run
     let (mut kills, mut seed) = (0, 2);
     while kills < 100 {
         let folder = tempfile::tempdir().unwrap();
-        let mut steps = 0;
+        let (mut steps, mut validated) = (0, Vec::new());
         let mut lives = 0;
         let report = loop {
-            let (done, taken) = live(folder.path(), &tasks, seed, 1 + random.below(200), true);
+            let (done, taken) = live(Life {
+                folder: folder.path(),
+                tasks: &tasks,
+                seed,
+                steps: 1 + random.below(200),
+                resume: true,
+                validated: &mut validated,
+            });
             (steps, lives, seed) = (steps + taken, lives + 1, seed + 1);
             if let Some(report) = done {
                 break report;
@@ -155,8 +193,20 @@ fn killed_at_a_hundred_random_points_the_winners_are_those_of_an_undisturbed_run
 #[test]
 fn without_resume_the_task_at_hand_begins_anew_and_the_culprit_is_named() {
     let folder = tempfile::tempdir().unwrap();
+    let mut validated = Vec::new();
     let tasks = [task(576, 64)];
-    assert!(live(folder.path(), &tasks, 1, 1, false).0.is_none());
+    assert!(
+        live(Life {
+            folder: folder.path(),
+            tasks: &tasks,
+            seed: 1,
+            steps: 1,
+            resume: false,
+            validated: &mut validated
+        })
+        .0
+        .is_none()
+    );
     let journal = Journal::open(folder.path(), false, false, "a test").unwrap();
     assert_eq!(journal.recorded(), 0);
     let told = journal.notices().join("; ");
@@ -165,17 +215,43 @@ fn without_resume_the_task_at_hand_begins_anew_and_the_culprit_is_named() {
         "{told}"
     );
     drop(journal);
-    let (report, _) = live(folder.path(), &tasks, 1, usize::MAX, false);
+    let (report, _) = live(Life {
+        folder: folder.path(),
+        tasks: &tasks,
+        seed: 1,
+        steps: usize::MAX,
+        resume: false,
+        validated: &mut validated,
+    });
     assert_eq!(report.unwrap().tasks[0].replayed, 0);
 }
 
 #[test]
 fn what_an_interrupted_run_found_wrong_is_not_launched_again() {
     let folder = tempfile::tempdir().unwrap();
+    let mut validated = Vec::new();
     let tasks = [task(576, 64)];
     // Long enough for all candidates' first turns, too short for the race.
-    assert!(live(folder.path(), &tasks, 1, 200, true).0.is_none());
-    let (report, _) = live(folder.path(), &tasks, 2, usize::MAX, true);
+    assert!(
+        live(Life {
+            folder: folder.path(),
+            tasks: &tasks,
+            seed: 1,
+            steps: 200,
+            resume: true,
+            validated: &mut validated
+        })
+        .0
+        .is_none()
+    );
+    let (report, _) = live(Life {
+        folder: folder.path(),
+        tasks: &tasks,
+        seed: 2,
+        steps: usize::MAX,
+        resume: true,
+        validated: &mut validated,
+    });
     let report = report.unwrap();
     assert!(report.tasks[0].replayed > 30, "{}", report.tasks[0].replayed);
     assert_eq!(report.tasks[0].rejected.len(), 1);
