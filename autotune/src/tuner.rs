@@ -494,7 +494,8 @@ fn rules(effort: Effort, grade: Grade) -> (race::Rules, race::Rules) {
         _ => (LEAST_SAMPLES, 0.0),
     };
     let sample = measure::Rules { sample_seconds, ..race.sample };
-    let race = race::Rules { sample, ..race };
+    let of_all = if grade == Grade::Measured { race.rounds } else { rounds };
+    let race = race::Rules { rounds: of_all, sample, ..race };
     let confirmation = race::Rules { rounds, drops: &[], ..race.clone() };
     (race, confirmation)
 }
