@@ -62,6 +62,8 @@ pub struct Options {
     pub budget: Option<Duration>,
     /// Tune what is stored already, too.
     pub again: bool,
+    /// How candidates are chosen; `None` is the effort's own way.
+    pub strategy: Option<crate::search::Kind>,
     /// The command line, for provenance.
     pub command: String,
     /// Version of the program, for provenance.
@@ -78,6 +80,7 @@ impl Default for Options {
             effort: Effort::default(),
             budget: None,
             again: false,
+            strategy: None,
             command: String::new(),
             jet: env!("CARGO_PKG_VERSION").to_owned(),
             host: host_hash(),

@@ -7,14 +7,15 @@
 use crate::clock::Clock;
 use crate::decide::{Decision, LEAST_SAMPLES, Verdict, decide};
 use crate::error::TuneError;
-use crate::measure;
-use crate::options::{Effort, Options};
+use crate::options::Options;
 use crate::progress::{Event, Progress};
 use crate::race::{self, End, Lane, Spent, Standing, Track, race};
 use crate::report::{Outcome, Rejected, Report, TaskReport};
+use crate::search::contest::contest;
+use crate::search::{self, Plan, Space};
 use crate::stats::quantile;
 use crate::subject::{Subject, Workbench};
-use crate::tasks::{self, Task};
+use crate::tasks::Task;
 use jet_cache::merge::effort_rank;
 use jet_cache::{
     Entry, Evidence, Grade, NamedIntegers, Origin, Overlay, Provenance, RunnerUp, Search, Status, Timing,
@@ -178,15 +179,14 @@ impl<'a> Tuner<'a> {
         let Some(family) = self.bench.family(&task.problem.family) else {
             return Ok(ended(Outcome::Failed, "no such family"));
         };
-        let known = overlay.get(task.key.store_key()).map(|entry| Values(entry.schedule.clone()));
-        let effort = self.options.effort;
-        let candidates = tasks::candidates(family, &task.problem, effort, known.as_ref(), task.seed());
-        let legal = family.candidates(&task.problem).len();
+        let space = Space::new(family, &task.problem, &search::known(overlay, &task.key));
+        let legal = space.candidates.len();
+        let plan = Plan::of(self.options.effort, self.options.strategy, legal);
         progress.event(&Event::TaskStarted {
             index: place.index,
             tasks: place.tasks,
             label: &task.problem.to_string(),
-            candidates: candidates.len(),
+            candidates: plan.candidates,
         });
         let mut watch = |lanes: &[Lane]| report_round(lanes, progress);
         let mut track = Track {
@@ -196,7 +196,7 @@ impl<'a> Tuner<'a> {
             watch: &mut watch,
             spent: Spent::default(),
         };
-        let raced = self.race_and_confirm(task, candidates, &mut track);
+        let raced = self.race_and_confirm(task, &space, &plan, &mut track);
         let spent = track.spent;
         let mut report = match raced {
             Ok(Some(raced)) => {
@@ -213,36 +213,44 @@ impl<'a> Tuner<'a> {
         Ok(report)
     }
 
-    /// Sets the task up, races its candidates and lets the winner run against the default once more. `None` where time or
+    /// Sets the task up, searches its space and lets the winner run against the default once more. `None` where time or
     /// patience ended before there was anything to tell; an error where the default itself is wrong.
     fn race_and_confirm(
         &self,
         task: &Task,
-        candidates: Vec<Values>,
+        space: &Space,
+        plan: &Plan,
         track: &mut Track<'_>,
     ) -> Result<Option<Raced>, String> {
         let begun = self.clock.now();
         let mut subject = self.bench.open(&task.problem)?;
         track.spent.setup += (self.clock.now() - begun).as_secs_f64();
-        let (rules, confirmation) = rules(self.options.effort);
         let end = track.deadline;
         track.deadline = end.map(|end| begun + end.saturating_sub(begun).mul_f64(RACE_SHARE));
-        let lanes = candidates.into_iter().map(Lane::new).collect();
-        let (lanes, how) = race(&mut *subject, lanes, &rules, track);
-        if let Standing::Rejected(reason) = &lanes[0].standing {
-            return Err(format!("the default schedule ({}) cannot be used: {reason}", lanes[0].values));
+        let mut strategy = plan.strategy.strategy();
+        let held = contest(&mut *subject, space, &mut *strategy, plan, task.seed(), track);
+        let (finals, how) = (held.final_lanes(), held.end);
+        if let Standing::Rejected(reason) = &held.lanes[0].standing {
+            return Err(format!("the default schedule ({}) cannot be used: {reason}", held.lanes[0].values));
         }
         track.deadline = end;
-        let Some(decision) = decide(&lanes, task.seed()).filter(|_| how != End::Stopped) else {
+        let Some(decision) = decide(&finals, task.seed()).filter(|_| how != End::Stopped) else {
             return Ok(None);
         };
-        let floor = subject.floor();
-        let complete = how == End::Complete;
+        // Deciding saw the finalists only; what is kept tells of all.
+        let place = |at: usize| held.finalists[at];
+        let decision = Decision {
+            winner: place(decision.winner),
+            ties: decision.ties.iter().map(|at| place(*at)).collect(),
+            runner_up: decision.runner_up.map(place),
+            ..decision
+        };
+        let (lanes, floor, complete) = (held.lanes, subject.floor(), how == End::Complete);
         if decision.verdict != Verdict::Faster {
             let judged = vec![lanes[0].clone()];
             return Ok(Some(Raced { lanes, decision, judged, complete, floor }));
         }
-        Ok(confirm(&mut *subject, lanes, decision, &confirmation, task.seed(), track).map(|raced| Raced {
+        Ok(confirm(&mut *subject, lanes, decision, &plan.confirmation(), task.seed(), track).map(|raced| Raced {
             complete: complete && raced.complete,
             floor,
             ..raced
@@ -301,19 +309,6 @@ struct Place {
     index: usize,
     tasks: usize,
     deadline: Option<Duration>,
-}
-
-/// How an effort races and how it confirms.
-fn rules(effort: Effort) -> (race::Rules, race::Rules) {
-    let race = race::Rules::default();
-    let (rounds, sample_seconds) = match effort {
-        Effort::None | Effort::Quick => (race.rounds, race.sample.sample_seconds),
-        Effort::Full => (25, 1e-3),
-    };
-    let sample = measure::Rules { sample_seconds, ..race.sample };
-    let race = race::Rules { sample, ..race };
-    let confirmation = race::Rules { rounds, drops: &[], ..race.clone() };
-    (race, confirmation)
 }
 
 /// The default against the winner, on fresh samples. Where these do not show a gain, the default wins after all.

@@ -4,7 +4,7 @@ use crate::command::completions;
 use crate::common::exit::{self, HELP};
 use crate::common::log::Verbosity;
 use crate::common::signal;
-use crate::tune::{coverage, diff, doctor, explain, export, gc, import, merge, pin, run, show};
+use crate::tune::{coverage, diff, doctor, explain, export, gc, import, landscape, merge, pin, run, show};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,6 +31,7 @@ enum Command {
     Import(import::ImportArgs),
     Pin(pin::PinArgs),
     Gc(gc::GcArgs),
+    Landscape(landscape::LandscapeArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -57,6 +58,7 @@ fn dispatch(tune: JetTune) -> Result<ExitCode> {
         Command::Import(args) => import::run(&args),
         Command::Pin(args) => pin::run(&args),
         Command::Gc(args) => gc::run(&args),
+        Command::Landscape(args) => landscape::run(&args, notes),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args, JetTune::command()),
     }

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod import;
+pub(crate) mod landscape;
 pub(crate) mod merge;
 pub(crate) mod pin;
 pub(crate) mod run;
