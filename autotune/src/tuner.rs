@@ -9,7 +9,7 @@ use crate::decide::{Decision, LEAST_SAMPLES, Verdict, decide};
 use crate::error::TuneError;
 use crate::options::Options;
 use crate::progress::{Event, Progress};
-use crate::race::{self, End, Lane, Spent, Standing, Track, race};
+use crate::race::{End, Lane, Spent, Standing, Track, race};
 use crate::report::{Outcome, Rejected, Report, TaskReport};
 use crate::search::contest::contest;
 use crate::search::{self, Plan, Space};
@@ -250,7 +250,7 @@ impl<'a> Tuner<'a> {
             let judged = vec![lanes[0].clone()];
             return Ok(Some(Raced { lanes, decision, judged, complete, floor }));
         }
-        Ok(confirm(&mut *subject, lanes, decision, &plan.confirmation(), task.seed(), track).map(|raced| Raced {
+        Ok(confirm(&mut *subject, lanes, decision, plan, task.seed(), track).map(|raced| Raced {
             complete: complete && raced.complete,
             floor,
             ..raced
@@ -311,23 +311,35 @@ struct Place {
     deadline: Option<Duration>,
 }
 
-/// The default against the winner, on fresh samples. Where these do not show a gain, the default wins after all.
+/// The default against the winner, on fresh samples, and on more of them while noise leaves the answer open. Where they do
+/// not show a gain, the default wins after all.
 fn confirm(
     subject: &mut dyn Subject,
     lanes: Vec<Lane>,
     decision: Decision,
-    rules: &race::Rules,
+    plan: &Plan,
     seed: u64,
     track: &mut Track<'_>,
 ) -> Option<Raced> {
-    let duel = vec![lanes[0].again(), lanes[decision.winner].again()];
-    let (judged, how) = race(subject, duel, rules, track);
-    if how == End::Stopped {
-        return None;
+    let rules = plan.confirmation();
+    let mut judged = vec![lanes[0].again(), lanes[decision.winner].again()];
+    let (mut second, mut complete) = (None, false);
+    for again in 0..=plan.extra {
+        let duel = judged.iter().map(Lane::again).collect();
+        let (ran, how) = race(subject, duel, &rules, track);
+        if how == End::Stopped {
+            return None;
+        }
+        judged.iter_mut().zip(ran).for_each(|(lane, ran)| lane.join(ran, again * rules.rounds));
+        // Time that ends while the noise is being looked through leaves what was found before.
+        complete |= how == End::Complete;
+        let enough = judged.iter().all(|lane| lane.samples.len() >= LEAST_SAMPLES);
+        second = decide(&judged, !seed).filter(|_| enough);
+        let open = second.as_ref().is_some_and(|d| d.verdict == Verdict::InsideTheNoise);
+        if how != End::Complete || !open {
+            break;
+        }
     }
-    let enough = judged.iter().all(|lane| lane.samples.len() >= LEAST_SAMPLES);
-    let second = decide(&judged, !seed).filter(|_| enough);
-    let complete = how == End::Complete;
     let (decision, judged) = match second {
         Some(second) if second.winner == 1 => (Decision { ratio: second.ratio, ..decision }, judged),
         Some(second) => {

@@ -151,7 +151,8 @@ impl Landscape {
     /// # Errors
     /// The first line that is not what it should be.
     pub fn parse(text: &str, place: &str) -> Result<Self, LandscapeError> {
-        let wrong = |line: usize, reason: String| LandscapeError::Line { place: place.to_owned(), line, reason };
+        let wrong =
+            |line: usize, reason: String| LandscapeError::Line { place: place.to_owned(), line, reason };
         let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
         let header: Header = serde_json::from_str(first).map_err(|e| wrong(1, e.to_string()))?;
         if header.format != FORMAT {
@@ -259,6 +260,8 @@ mod tests {
         assert!(damaged("\"chunk\":32", "\"chunk\":16").contains("line 3: `chunk=16` comes twice"));
         assert!(damaged("ssd[", "ssd").contains("line 1: "));
         assert!(damaged("{\"values\":{\"chunk\":64}", "{\"values\":{\"chunk\":").contains("line 4"));
-        assert!(damaged("\"ns\":[10,30,20],\"errors\":[0.0,0.0,1.0]", "\"rejected\":\"w\"").contains("default"));
+        assert!(
+            damaged("\"ns\":[10,30,20],\"errors\":[0.0,0.0,1.0]", "\"rejected\":\"w\"").contains("default")
+        );
     }
 }

@@ -29,8 +29,7 @@ pub fn record(
     let mut subject: Box<dyn Subject + '_> = bench.open(problem)?;
     let lanes = candidates.into_iter().map(Lane::new).collect();
     let rules = race::Rules { rounds: rounds.max(1), drops: &[], ..race::Rules::default() };
-    let mut track =
-        Track { clock, deadline: None, stop, watch: &mut |_| {}, spent: race::Spent::default() };
+    let mut track = Track { clock, deadline: None, stop, watch: &mut |_| {}, spent: race::Spent::default() };
     let (lanes, how) = race(&mut *subject, lanes, &rules, &mut track);
     if how == End::Stopped {
         return Ok(None);

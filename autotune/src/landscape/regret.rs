@@ -207,7 +207,8 @@ pub fn compare(landscapes: &[Landscape], families: &[&dyn Family], seeds: u64) -
             all.extend(runs.iter().map(|run| run.regret));
             tasks.push(score(landscape, &runs));
         }
-        let mean = |of: &dyn Fn(&TaskScore) -> f64| tasks.iter().map(of).sum::<f64>() / tasks.len().max(1) as f64;
+        let mean =
+            |of: &dyn Fn(&TaskScore) -> f64| tasks.iter().map(of).sum::<f64>() / tasks.len().max(1) as f64;
         scores.push(Score {
             strategy: entrant.name(),
             median: quantile(&all, 0.5),
@@ -239,7 +240,9 @@ fn score(landscape: &Landscape, runs: &[Run]) -> TaskScore {
     let regrets: Vec<_> = runs.iter().map(|run| run.regret).collect();
     let pairs: Vec<_> = runs.chunks_exact(2).map(|pair| (&pair[0].winner, &pair[1].winner)).collect();
     let share = |count: usize| count as f64 / pairs.len().max(1) as f64;
-    let mean = |of: &dyn Fn(&Run) -> usize| runs.iter().map(|r| of(r) as f64).sum::<f64>() / runs.len().max(1) as f64;
+    let mean = |of: &dyn Fn(&Run) -> usize| {
+        runs.iter().map(|r| of(r) as f64).sum::<f64>() / runs.len().max(1) as f64
+    };
     TaskScore {
         task: landscape.header.problem.clone(),
         candidates: landscape.rows.len(),
@@ -324,9 +327,14 @@ impl fmt::Display for Comparison {
         )?;
         if let Some(regret) = self.transfer_regret {
             let pairs = self.transfers;
-            writeln!(head, "another bucket's best schedule: median regret {} over {pairs} pairs", percent(regret))?;
+            writeln!(
+                head,
+                "another bucket's best schedule: median regret {} over {pairs} pairs",
+                percent(regret)
+            )?;
         }
-        let names = ["strategy", "median", "mean", "p90", "tasks > 3 %", "samples", "tried", "flips", "losing flips"];
+        let names =
+            ["strategy", "median", "mean", "p90", "tasks > 3 %", "samples", "tried", "flips", "losing flips"];
         let mut rows = vec![names.map(str::to_owned).to_vec()];
         for s in &self.scores {
             let shares = [s.median, s.mean, s.p90].map(percent);

@@ -49,7 +49,9 @@ fn fresh(landscape: &Landscape, families: &[&dyn Family]) -> Result<(), String> 
     let again = "record it again with `jet-tune landscape`";
     if family.version() != landscape.header.version {
         let (then, now) = (landscape.header.version, family.version());
-        return Err(format!("{problem} was recorded with version {then} of {name}, which now is {now}; {again}"));
+        return Err(format!(
+            "{problem} was recorded with version {then} of {name}, which now is {now}; {again}"
+        ));
     }
     let mut now = family.candidates(problem);
     let mut then: Vec<_> = landscape.rows.iter().map(|row| row.values.clone()).collect();
@@ -60,7 +62,11 @@ fn fresh(landscape: &Landscape, families: &[&dyn Family]) -> Result<(), String> 
     then.sort();
     match now == then {
         true => Ok(()),
-        false => Err(format!("{problem} has {} schedules and was recorded with {}; {again}", now.len(), then.len())),
+        false => Err(format!(
+            "{problem} has {} schedules and was recorded with {}; {again}",
+            now.len(),
+            then.len()
+        )),
     }
 }
 

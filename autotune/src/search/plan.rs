@@ -21,6 +21,8 @@ pub struct Plan {
     pub finalists: usize,
     /// The race: of all at once where they are one batch, of the finalists otherwise.
     pub race: race::Rules,
+    /// How often those that noise does not tell apart may run the race's rounds again.
+    pub extra: usize,
     /// Samples of a winner and of the default in one race more, which confirms it.
     pub confirm: usize,
 }
@@ -36,11 +38,11 @@ impl Plan {
         let sample_seconds = if effort == Effort::Full { 1e-3 } else { race.sample.sample_seconds };
         let sample = measure::Rules { sample_seconds, ..race.sample };
         let race = race::Rules { sample, ..race };
-        let confirm = if effort == Effort::Full { FULL_ROUNDS } else { race.rounds };
+        let (confirm, extra) = if effort == Effort::Full { (FULL_ROUNDS, 5) } else { (race.rounds, 3) };
         // What fits is raced as a whole: that costs no more than choosing from it.
         let strategy = asked.unwrap_or(if candidates == size { Kind::Exhaustive } else { Kind::default() });
         let (batch, screen) = if strategy == Kind::Exhaustive { (size, 0) } else { (6, 3) };
-        Self { strategy, candidates, batch, screen, finalists: 3, race, confirm }
+        Self { strategy, candidates, batch, screen, finalists: 4, race, extra, confirm }
     }
 
     /// The race of a winner against the default.
@@ -63,7 +65,16 @@ impl Plan {
         let screen = (1..=3).rev().find(|screen| screening(*screen) + least <= samples)?;
         let rounds = ((samples - screening(screen)) / (1 + finalists)).min(FULL_ROUNDS);
         let race = race::Rules { rounds, drops: &[], ..race::Rules::default() };
-        Some(Self { strategy: Kind::default(), candidates, batch, screen, finalists, race, confirm: 0 })
+        Some(Self {
+            strategy: Kind::default(),
+            candidates,
+            batch,
+            screen,
+            finalists,
+            race,
+            extra: 0,
+            confirm: 0,
+        })
     }
 }
 
@@ -82,7 +93,10 @@ mod tests {
             let batches = newcomers.div_ceil(plan.batch);
             let samples = plan.screen * (newcomers + batches) + plan.race.rounds * (1 + plan.finalists);
             assert!(samples <= size * FULL_ROUNDS / 10, "{size}: {plan:?}");
-            assert!(plan.candidates <= (size / 10).max(8) && plan.race.rounds >= LEAST_SAMPLES, "{size}: {plan:?}");
+            assert!(
+                plan.candidates <= (size / 10).max(8) && plan.race.rounds >= LEAST_SAMPLES,
+                "{size}: {plan:?}"
+            );
         }
     }
 

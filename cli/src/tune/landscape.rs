@@ -98,7 +98,8 @@ pub(crate) fn run(args: &LandscapeArgs, notes: bool) -> Result<ExitCode> {
     if args.json {
         output::json(&all)?;
     } else {
-        let mut table = Table::new(&["task", ">candidates", ">rejected", ">default", ">best", "best schedule"]);
+        let mut table =
+            Table::new(&["task", ">candidates", ">rejected", ">default", ">best", "best schedule"]);
         for r in &all {
             let [candidates, rejected] = [r.candidates, r.rejected].map(|n| n.to_string());
             let (default, best) = (time(r.default_ns), time(r.best_ns));

@@ -57,7 +57,8 @@ impl Family for SsdFamily {
         let size = |name| problem.dim(name) as f64;
         let (p, n) = (size("d_head"), size("d_state"));
         let shared = size("groups") / size("heads").max(1.0);
-        let chunk = |t: f64| t * PRODUCTS * p * n + STATE * p * n + t * t * (n * shared / 2.0 + p / 2.0 + DECAY);
+        let chunk =
+            |t: f64| t * PRODUCTS * p * n + STATE * p * n + t * t * (n * shared / 2.0 + p / 2.0 + DECAY);
         Some(cost(problem.dim("tokens"), (s.chunk, s.steps), STEP * p * n, chunk))
     }
 }
