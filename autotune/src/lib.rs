@@ -21,6 +21,7 @@ pub mod clock;
 pub mod decide;
 pub mod device;
 mod error;
+pub mod html;
 pub mod landscape;
 pub mod measure;
 pub mod options;

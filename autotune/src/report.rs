@@ -42,6 +42,17 @@ pub struct Rejected {
     pub reason: String,
 }
 
+/// A candidate that was timed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tried {
+    /// Its schedule.
+    pub schedule: String,
+    /// Its median, by all samples it has.
+    pub median_ns: f64,
+    /// How many these are.
+    pub samples: usize,
+}
+
 /// One task's result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskReport {
@@ -69,6 +80,10 @@ pub struct TaskReport {
     pub candidates: usize,
     /// Candidates that were timed.
     pub timed: usize,
+    /// Those of this run, the default first.
+    pub tried: Vec<Tried>,
+    /// Relative error of the schedule that is used, against the reference.
+    pub rel_rms: Option<f64>,
     /// Candidates that were wrong or could not run.
     pub rejected: Vec<Rejected>,
     /// Whether the search ended by itself.
@@ -93,6 +108,8 @@ impl TaskReport {
             flops_per_second: None,
             candidates: 0,
             timed: 0,
+            tried: Vec::new(),
+            rel_rms: None,
             rejected: Vec::new(),
             complete: false,
             seconds: Spent::default(),
@@ -116,6 +133,7 @@ impl TaskReport {
             flops_per_second: rate(timing.and_then(|t| t.floor_flops)),
             candidates: entry.search.candidates as usize,
             timed: entry.search.timed as usize,
+            rel_rms: entry.evidence.as_ref().map(|e| e.rel_rms),
             complete: entry.search.complete,
             ..Self::without(entry.key.short_id(), entry.key.label(), outcome, note)
         }

@@ -10,7 +10,7 @@ use crate::error::TuneError;
 use crate::options::Options;
 use crate::progress::{Event, Progress};
 use crate::race::{End, Lane, Spent, Standing, Track, race};
-use crate::report::{Outcome, Rejected, Report, TaskReport};
+use crate::report::{Outcome, Rejected, Report, TaskReport, Tried};
 use crate::search::contest::contest;
 use crate::search::{self, Plan, Space};
 use crate::stats::quantile;
@@ -387,12 +387,20 @@ fn describe(entry: &Entry, raced: &Raced) -> TaskReport {
         }
         _ => None,
     };
+    let tried = |lane: &Lane| {
+        (!lane.samples.is_empty()).then(|| Tried {
+            schedule: lane.values.to_string(),
+            median_ns: lane.median() * NANO,
+            samples: lane.samples.len(),
+        })
+    };
     let mut note = raced.decision.verdict.words().to_owned();
     if !raced.complete {
         note += "; the search did not end";
     }
     TaskReport {
         rejected: raced.lanes.iter().filter_map(rejected).collect(),
+        tried: raced.lanes.iter().filter_map(tried).collect(),
         ..TaskReport::of_entry(entry, outcome, note)
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod gc;
 pub(crate) mod import;
 pub(crate) mod landscape;
 pub(crate) mod merge;
+pub(crate) mod page;
 pub(crate) mod pin;
 pub(crate) mod run;
 pub(crate) mod show;

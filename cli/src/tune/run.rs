@@ -1,6 +1,7 @@
 //! `jet-tune run`: races the schedules of a model's tasks and stores the winners.
 
 use super::bars::Bars;
+use super::page::Page;
 use crate::common::args::{DeviceArgs, RandomArgs, TARGET, precision_name};
 use crate::common::exit::{DEGRADED, FAILURE, INTERRUPTED, Usage};
 use crate::common::output;
@@ -8,12 +9,15 @@ use crate::common::signal::Graceful;
 use anyhow::Result;
 use clap::Args;
 use jet_autotune::clock::SystemClock;
+use jet_autotune::html::About;
+use jet_autotune::search::Kind as Strategy;
 use jet_autotune::{DeviceBench, Effort, Options, Outcome, Report, Tuner, parse_budget, plan_target};
 use jet_cache::{Overlay, folders};
 use jet_models::session::DEFAULT_PIECE;
 use jet_models::target::Target;
-use jet_runtime::device::{self, token_buckets};
+use jet_runtime::device::{self, Grade, token_buckets};
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -47,6 +51,12 @@ pub(crate) struct RunArgs {
     /// Tune again what is stored already.
     #[arg(long)]
     again: bool,
+    /// How candidates are chosen: exhaustive, random, evolve or guided; the default is the effort's own way.
+    #[arg(long, value_name = "NAME")]
+    strategy: Option<Strategy>,
+    /// Where to write the report as one page for a browser; the default is `reports` in jet's cache folder.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Only list the tasks.
     #[arg(long)]
     dry_run: bool,
@@ -55,11 +65,11 @@ pub(crate) struct RunArgs {
     json: bool,
 }
 
-fn budget(text: &str) -> Result<Duration, String> {
+pub(super) fn budget(text: &str) -> Result<Duration, String> {
     parse_budget(text).map_err(|e| e.to_string())
 }
 
-fn effort(text: &str) -> Result<Effort, String> {
+pub(super) fn effort(text: &str) -> Result<Effort, String> {
     text.parse().map_err(|e: jet_autotune::TuneError| e.to_string())
 }
 
@@ -73,6 +83,8 @@ struct Tuned<'a> {
     effort: &'static str,
     grade: &'static str,
     mean_speedup: f64,
+    /// The page for a browser.
+    page: Option<&'a Path>,
     #[serde(flatten)]
     report: &'a Report,
 }
@@ -105,6 +117,7 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let page = Page::place(args.report.as_deref(), &target.spec().name, &device.name())?;
     if notes {
         output::complain(&format!("{}, {weights}, on {}", target.spec().name, device.describe()));
     }
@@ -113,6 +126,7 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
         effort: args.effort,
         budget: args.budget,
         again: args.again,
+        strategy: args.strategy,
         command: command_line(),
         jet: env!("CARGO_PKG_VERSION").to_owned(),
         soft: device.fingerprint().soft,
@@ -125,6 +139,16 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
     // The bars go before anything else is written.
     drop(bars);
     let report = result?;
+    // An emulated device has no clock: its times are the model's.
+    let grade = if device.grade() == Grade::Measured { "measured" } else { "modelled" };
+    let facts = [("weights", weights.clone()), ("command", command_line())];
+    let about = About {
+        model: target.spec().name.to_string(),
+        device: device.describe(),
+        grade: grade.to_owned(),
+        facts: facts.map(|(name, value)| (name.to_owned(), value)).into(),
+    };
+    let page = page.write(&report, &about)?;
     if args.json {
         output::json(&Tuned {
             model: &target.spec().name,
@@ -133,13 +157,17 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
             device: device.describe(),
             precision: precision_name(args.device.precision),
             effort: args.effort.name(),
-            grade: "measured",
+            grade,
             mean_speedup: report.mean_speedup(),
+            page,
             report: &report,
         })?;
     } else {
-        let head = format!("{}, {weights}, measured on {}\n", target.spec().name, device.describe());
+        let head = format!("{}, {weights}, {grade} on {}\n", target.spec().name, device.describe());
         output::print(&format!("{head}\n{report}"))?;
+    }
+    if let Some(file) = page.filter(|_| notes) {
+        output::complain(&format!("the report as a page: {}", file.display()));
     }
     Ok(code(&report))
 }
@@ -157,6 +185,6 @@ fn code(report: &Report) -> ExitCode {
 }
 
 /// The command line as it was given, for provenance: without the folders of the program.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     std::iter::once("jet-tune".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }
