@@ -10,6 +10,7 @@
 //! - [`race`]: candidates against each other, interleaved, clear losers dropped early
 //! - [`decide`]: who won, or that nobody did: the default wins ties
 //! - [`tuner`]: the whole of it, with budget, interruption and resumption
+//! - [`absent`]: schedules for a GPU that is not there, by a cost model
 //! - [`progress`], [`report`]: what a person sees meanwhile and afterwards
 //!
 //! A candidate is timed only after its output was compared with the reference, all of it, over a poisoned buffer. A gain
@@ -17,6 +18,7 @@
 //! stopped or killed goes on where it was.
 #![forbid(unsafe_code)]
 
+pub mod absent;
 pub mod clock;
 pub mod decide;
 pub mod device;

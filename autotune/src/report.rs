@@ -13,6 +13,8 @@ pub enum Outcome {
     Tuned,
     /// The default stays, and that is stored.
     Default,
+    /// A cost model chose, for a device that is not there; that is stored.
+    Modelled,
     /// An earlier run had finished it.
     Stored,
     /// Nothing could be found out; nothing is stored.
@@ -26,6 +28,7 @@ impl fmt::Display for Outcome {
         f.pad(match self {
             Self::Tuned => "tuned",
             Self::Default => "default",
+            Self::Modelled => "modelled",
             Self::Stored => "stored",
             Self::Failed => "failed",
             Self::NotReached => "not reached",
@@ -185,7 +188,15 @@ impl Report {
 
     /// One line: counts, mean gain, time.
     pub fn summary(&self) -> String {
-        let parts = [Outcome::Tuned, Outcome::Default, Outcome::Stored, Outcome::Failed, Outcome::NotReached]
+        let all = [
+            Outcome::Tuned,
+            Outcome::Default,
+            Outcome::Modelled,
+            Outcome::Stored,
+            Outcome::Failed,
+            Outcome::NotReached,
+        ];
+        let parts = all
             .map(|outcome| (self.count(outcome), outcome))
             .into_iter()
             .filter(|(count, _)| *count > 0)

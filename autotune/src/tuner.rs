@@ -140,9 +140,9 @@ impl<'a> Tuner<'a> {
         })
     }
 
-    /// The entry of a task that needs no more work: complete, by this effort or a higher one, and still legal.
+    /// The entry of a task that needs no more work: measured, complete, by this effort or a higher one, and still legal.
     fn finished<'o>(&self, task: &Task, overlay: &'o Overlay) -> Option<&'o Entry> {
-        let entry = overlay.get(task.key.store_key())?;
+        let entry = overlay.get(task.key.store_key()).filter(|entry| entry.status != Status::Modelled)?;
         let legal = || {
             self.bench
                 .family(&task.problem.family)?
@@ -292,6 +292,7 @@ impl<'a> Tuner<'a> {
                 command: self.options.command.clone(),
                 time: self.clock.date(),
                 host: self.options.host.clone(),
+                reason: String::new(),
             },
             cubins: Vec::new(),
             pinned: false,

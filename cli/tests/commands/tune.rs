@@ -40,7 +40,7 @@ fn what_was_tuned_is_found_exactly() {
 fn a_run_leaves_a_page_beside_the_store_or_where_it_was_told() {
     let home = Home::new();
     let small = home.small();
-    let run = ["run", &small, "--effort", "none", "--tokens", "1"];
+    let run = ["run", &small, "--effort", "none", "--tokens", "1", "--threads", "1"];
     let first = done(home.tune(&run)).ok();
     let pages: Vec<_> = files(&home.cache()).into_iter().filter(|f| f.ends_with(".html")).collect();
     assert!(pages.len() == 1 && home.cache().join("reports").join(&pages[0]).is_file(), "{pages:?}");
