@@ -63,4 +63,12 @@ pub enum TuneError {
         /// What was given.
         found: String,
     },
+    /// A search strategy that there is not.
+    #[error("`{found}` is no search strategy; the strategies are {known}")]
+    BadStrategy {
+        /// What was given.
+        found: String,
+        /// Those there are, separated by commas.
+        known: String,
+    },
 }

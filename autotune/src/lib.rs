@@ -14,6 +14,7 @@
 //! - [`fleet`]: the same work shared by processes and hosts; [`estimate`]: how long it will take
 //! - [`verify`]: whether stored schedules still hold
 //! - [`worker`]: the device in a process of its own, so that what a candidate breaks it breaks for itself alone
+//! - [`absent`]: schedules for a GPU that is not there, by a cost model
 //! - [`progress`], [`report`]: what a person sees meanwhile and afterwards
 //!
 //! A candidate is timed only after its output was compared with the reference, all of it, over a poisoned buffer. A gain
@@ -21,6 +22,7 @@
 //! stopped or killed goes on where it was.
 #![forbid(unsafe_code)]
 
+pub mod absent;
 mod assumed;
 pub mod book;
 pub mod clock;
@@ -31,20 +33,22 @@ mod error;
 pub mod estimate;
 pub mod fleet;
 mod guard;
+pub mod html;
 pub mod journal;
+pub mod landscape;
 pub mod measure;
 pub mod options;
 pub mod progress;
 pub mod race;
 pub mod report;
 mod roofline;
+pub mod search;
 pub mod stats;
 pub mod subject;
 mod target;
 pub mod tasks;
 pub mod tuner;
 pub mod verify;
-mod warm;
 pub mod worker;
 
 pub use device::{DeviceBench, plan};

@@ -66,6 +66,8 @@ pub struct Options {
     pub retry_failed: bool,
     /// A task's search ends when its best is within this part of its roofline bound, as in 0.05.
     pub stop_within: Option<f64>,
+    /// How candidates are chosen; `None` is the effort's own way.
+    pub strategy: Option<crate::search::Kind>,
     /// The command line, for provenance.
     pub command: String,
     /// Version of the program, for provenance.
@@ -84,6 +86,7 @@ impl Default for Options {
             again: false,
             retry_failed: false,
             stop_within: None,
+            strategy: None,
             command: String::new(),
             jet: env!("CARGO_PKG_VERSION").to_owned(),
             host: host_hash(),

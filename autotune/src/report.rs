@@ -13,6 +13,8 @@ pub enum Outcome {
     Tuned,
     /// The default stays, and that is stored.
     Default,
+    /// A cost model chose, for a device that is not there; that is stored.
+    Modelled,
     /// An earlier run had finished it.
     Stored,
     /// Nothing could be found out; nothing is stored.
@@ -26,6 +28,7 @@ impl fmt::Display for Outcome {
         f.pad(match self {
             Self::Tuned => "tuned",
             Self::Default => "default",
+            Self::Modelled => "modelled",
             Self::Stored => "stored",
             Self::Failed => "failed",
             Self::NotReached => "not reached",
@@ -42,6 +45,17 @@ pub struct Rejected {
     pub reason: String,
     /// Whether an earlier run had found that out, and it was not tried this time.
     pub known: bool,
+}
+
+/// A candidate that was timed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tried {
+    /// Its schedule.
+    pub schedule: String,
+    /// Its median, by all samples it has.
+    pub median_ns: f64,
+    /// How many these are.
+    pub samples: usize,
 }
 
 /// One task's result.
@@ -71,6 +85,10 @@ pub struct TaskReport {
     pub candidates: usize,
     /// Candidates that were timed.
     pub timed: usize,
+    /// Those of this run, the default first.
+    pub tried: Vec<Tried>,
+    /// Relative error of the schedule that is used, against the reference.
+    pub rel_rms: Option<f64>,
     /// Candidates that were wrong or could not run.
     pub rejected: Vec<Rejected>,
     /// Candidates that were not tried, since the best was near enough to the bound.
@@ -101,6 +119,8 @@ impl TaskReport {
             flops_per_second: None,
             candidates: 0,
             timed: 0,
+            tried: Vec::new(),
+            rel_rms: None,
             rejected: Vec::new(),
             pruned: 0,
             replayed: 0,
@@ -128,6 +148,7 @@ impl TaskReport {
             candidates: entry.search.candidates as usize,
             timed: entry.search.timed as usize,
             bound_ns: timing.and_then(|t| t.bound_ns),
+            rel_rms: entry.evidence.as_ref().map(|e| e.rel_rms),
             complete: entry.search.complete,
             ..Self::without(entry.key.short_id(), entry.key.label(), outcome, note)
         }
@@ -214,7 +235,15 @@ impl Report {
 
     /// One line: counts, mean gain, time.
     pub fn summary(&self) -> String {
-        let parts = [Outcome::Tuned, Outcome::Default, Outcome::Stored, Outcome::Failed, Outcome::NotReached]
+        let all = [
+            Outcome::Tuned,
+            Outcome::Default,
+            Outcome::Modelled,
+            Outcome::Stored,
+            Outcome::Failed,
+            Outcome::NotReached,
+        ];
+        let parts = all
             .map(|outcome| (self.count(outcome), outcome))
             .into_iter()
             .filter(|(count, _)| *count > 0)

@@ -5,21 +5,22 @@
 //! it was at, and one that is killed nothing that its journal has. However a run ends, each task has a record after it: where
 //! nothing was found out, one that says so.
 
+use crate::assumed;
 use crate::book::Book;
 use crate::clock::Clock;
 use crate::decide::{Decision, LEAST_SAMPLES, Verdict, decide};
 use crate::error::TuneError;
 use crate::guard::{self, Fate, Guard, Notes};
 use crate::journal::Journal;
-use crate::measure;
-use crate::options::{Effort, Options};
+use crate::options::Options;
 use crate::progress::{Event, Progress};
-use crate::race::{self, End, Lane, Spent, Standing, Track, race};
-use crate::report::{Outcome, Rejected, Report, TaskReport};
+use crate::race::{End, Lane, Spent, Standing, Track, race};
+use crate::report::{Outcome, Rejected, Report, TaskReport, Tried};
+use crate::search::contest::contest;
+use crate::search::{self, Plan, Space};
 use crate::stats::quantile;
 use crate::subject::{Subject, Workbench};
-use crate::tasks::{self, Task};
-use crate::{assumed, warm};
+use crate::tasks::Task;
 use jet_cache::merge::effort_rank;
 use jet_cache::trials::Outcome as Became;
 use jet_cache::{
@@ -215,9 +216,10 @@ impl<'a> Tuner<'a> {
         })
     }
 
-    /// The entry of a task that needs no more work: complete, by this effort or a higher one, and still legal.
+    /// The entry of a task that needs no more work: found by running, complete, by this effort or a higher one, and still
+    /// legal.
     fn finished(&self, task: &Task, overlay: &dyn Book) -> Option<Entry> {
-        let entry = overlay.find(task.key.store_key())?;
+        let entry = overlay.find(task.key.store_key()).filter(|entry| entry.grade != Grade::Modelled)?;
         let legal = || {
             self.bench
                 .family(&task.problem.family)?
@@ -255,15 +257,15 @@ impl<'a> Tuner<'a> {
         let Some(family) = self.bench.family(&task.problem.family) else {
             return Ok(ended(Outcome::Failed, "no such family"));
         };
-        let known = warm::start(family, task, overlay);
-        let effort = self.options.effort;
-        let candidates = tasks::candidates(family, &task.problem, effort, known.as_ref(), task.seed());
-        let legal = family.candidates(&task.problem).len();
+        let space = Space::new(family, &task.problem, &search::known(overlay, &task.key));
+        let legal = space.candidates.len();
+        let plan = Plan::of(self.options.effort, self.options.strategy, legal);
+        let plan = if self.bench.grade() == Grade::Measured { plan } else { plan.without_noise() };
         progress.event(&Event::TaskStarted {
             index: place.index,
             tasks: place.tasks,
             label: &task.problem.to_string(),
-            candidates: candidates.len(),
+            candidates: plan.candidates,
         });
         let default = family.default_values(&task.problem);
         let rules = guard::Rules {
@@ -281,7 +283,7 @@ impl<'a> Tuner<'a> {
             spent: Spent::default(),
         };
         let watched = Tuner::new(&guard, self.clock, self.stop, self.options.clone());
-        let raced = watched.race_and_confirm(task, candidates, &mut track);
+        let raced = watched.race_and_confirm(task, &space, &plan, &mut track);
         let spent = track.spent;
         let (notes, fault) = (guard.notes(), guard.fault());
         drop(guard);
@@ -351,6 +353,7 @@ impl<'a> Tuner<'a> {
             command: self.options.command.clone(),
             time: self.clock.date(),
             host: self.options.host.clone(),
+            reason: String::new(),
         }
     }
 
@@ -364,36 +367,44 @@ impl<'a> Tuner<'a> {
         }
     }
 
-    /// Sets the task up, races its candidates and lets the winner run against the default once more. `None` where time or
+    /// Sets the task up, searches its space and lets the winner run against the default once more. `None` where time or
     /// patience ended before there was anything to tell; an error where the default itself is wrong.
     fn race_and_confirm(
         &self,
         task: &Task,
-        candidates: Vec<Values>,
+        space: &Space,
+        plan: &Plan,
         track: &mut Track<'_>,
     ) -> Result<Option<Raced>, String> {
         let begun = self.clock.now();
         let mut subject = self.bench.open(&task.problem)?;
         track.spent.setup += (self.clock.now() - begun).as_secs_f64();
-        let (rules, confirmation) = rules(self.options.effort, self.bench.grade());
         let end = track.deadline;
         track.deadline = end.map(|end| begun + end.saturating_sub(begun).mul_f64(RACE_SHARE));
-        let lanes = candidates.into_iter().map(Lane::new).collect();
-        let (lanes, how) = race(&mut *subject, lanes, &rules, track);
-        if let Standing::Rejected(reason) = &lanes[0].standing {
-            return Err(format!("the default schedule ({}) cannot be used: {reason}", lanes[0].values));
+        let mut strategy = plan.strategy.strategy();
+        let held = contest(&mut *subject, space, &mut *strategy, plan, task.seed(), track);
+        let (finals, how) = (held.final_lanes(), held.end);
+        if let Standing::Rejected(reason) = &held.lanes[0].standing {
+            return Err(format!("the default schedule ({}) cannot be used: {reason}", held.lanes[0].values));
         }
         track.deadline = end;
-        let Some(decision) = decide(&lanes, task.seed()).filter(|_| how != End::Stopped) else {
+        let Some(decision) = decide(&finals, task.seed()).filter(|_| how != End::Stopped) else {
             return Ok(None);
         };
-        let floor = subject.floor();
-        let complete = how == End::Complete;
+        // Deciding saw the finalists only; what is kept tells of all.
+        let place = |at: usize| held.finalists[at];
+        let decision = Decision {
+            winner: place(decision.winner),
+            ties: decision.ties.iter().map(|at| place(*at)).collect(),
+            runner_up: decision.runner_up.map(place),
+            ..decision
+        };
+        let (lanes, floor, complete) = (held.lanes, subject.floor(), how == End::Complete);
         if decision.verdict != Verdict::Faster {
             let judged = vec![lanes[0].clone()];
             return Ok(Some(Raced { lanes, decision, judged, complete, floor }));
         }
-        Ok(confirm(&mut *subject, lanes, decision, &confirmation, task.seed(), track).map(|raced| Raced {
+        Ok(confirm(&mut *subject, lanes, decision, plan, task.seed(), track).map(|raced| Raced {
             complete: complete && raced.complete,
             floor,
             ..raced
@@ -484,39 +495,35 @@ struct Place {
     deadline: Option<Duration>,
 }
 
-/// How an effort races and how it confirms.
-fn rules(effort: Effort, grade: Grade) -> (race::Rules, race::Rules) {
-    let race = race::Rules::default();
-    let (rounds, sample_seconds) = match (grade, effort) {
-        (Grade::Measured, Effort::None | Effort::Quick) => (race.rounds, race.sample.sample_seconds),
-        (Grade::Measured, Effort::Full) => (25, 1e-3),
-        // A model says the same each time.
-        _ => (LEAST_SAMPLES, 0.0),
-    };
-    let sample = measure::Rules { sample_seconds, ..race.sample };
-    let of_all = if grade == Grade::Measured { race.rounds } else { rounds };
-    let race = race::Rules { rounds: of_all, sample, ..race };
-    let confirmation = race::Rules { rounds, drops: &[], ..race.clone() };
-    (race, confirmation)
-}
-
-/// The default against the winner, on fresh samples. Where these do not show a gain, the default wins after all.
+/// The default against the winner, on fresh samples, and on more of them while noise leaves the answer open. Where they do
+/// not show a gain, the default wins after all.
 fn confirm(
     subject: &mut dyn Subject,
     lanes: Vec<Lane>,
     decision: Decision,
-    rules: &race::Rules,
+    plan: &Plan,
     seed: u64,
     track: &mut Track<'_>,
 ) -> Option<Raced> {
-    let duel = vec![lanes[0].again(), lanes[decision.winner].again()];
-    let (judged, how) = race(subject, duel, rules, track);
-    if how == End::Stopped {
-        return None;
+    let rules = plan.confirmation();
+    let mut judged = vec![lanes[0].again(), lanes[decision.winner].again()];
+    let (mut second, mut complete) = (None, false);
+    for again in 0..=plan.extra {
+        let duel = judged.iter().map(Lane::again).collect();
+        let (ran, how) = race(subject, duel, &rules, track);
+        if how == End::Stopped {
+            return None;
+        }
+        judged.iter_mut().zip(ran).for_each(|(lane, ran)| lane.join(ran, again * rules.rounds));
+        // Time that ends while the noise is being looked through leaves what was found before.
+        complete |= how == End::Complete;
+        let enough = judged.iter().all(|lane| lane.samples.len() >= LEAST_SAMPLES);
+        second = decide(&judged, !seed).filter(|_| enough);
+        let open = second.as_ref().is_some_and(|d| d.verdict == Verdict::InsideTheNoise);
+        if how != End::Complete || !open {
+            break;
+        }
     }
-    let enough = judged.iter().all(|lane| lane.samples.len() >= LEAST_SAMPLES);
-    let second = decide(&judged, !seed).filter(|_| enough);
-    let complete = how == End::Complete;
     let (decision, judged) = match second {
         Some(second) if second.winner == 1 => (Decision { ratio: second.ratio, ..decision }, judged),
         Some(second) => {
@@ -563,6 +570,13 @@ fn describe(entry: &Entry, raced: &Raced, notes: &Notes) -> TaskReport {
         Some(Rejected { schedule: lane.values.to_string(), reason: reason.to_owned(), known })
     };
     let pruned = notes.fates.values().filter(|fate| matches!(fate, Fate::Pruned(_))).count();
+    let tried = |lane: &Lane| {
+        (!lane.samples.is_empty()).then(|| Tried {
+            schedule: lane.values.to_string(),
+            median_ns: lane.median() * NANO,
+            samples: lane.samples.len(),
+        })
+    };
     let mut note = raced.decision.verdict.words().to_owned();
     if !raced.complete {
         note += "; the search did not end";
@@ -570,6 +584,7 @@ fn describe(entry: &Entry, raced: &Raced, notes: &Notes) -> TaskReport {
     TaskReport {
         rejected: raced.lanes.iter().filter_map(rejected).collect(),
         pruned,
+        tried: raced.lanes.iter().filter_map(tried).collect(),
         ..TaskReport::of_entry(entry, outcome, note)
     }
 }

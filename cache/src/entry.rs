@@ -178,6 +178,9 @@ pub struct Provenance {
     pub time: u64,
     /// The machine: a hash of its name, so that packs can be shared.
     pub host: String,
+    /// Why this schedule, where the times alone do not say: what a modelled entry rests on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// One compiled kernel of an entry's schedule, bound by its content.
@@ -400,6 +403,7 @@ pub(crate) mod tests {
                 command: "jet-tune run".into(),
                 time: 1_700_000_000,
                 host: "ab12".into(),
+                reason: String::new(),
             },
             cubins: Vec::new(),
             pinned: false,

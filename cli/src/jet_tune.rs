@@ -5,7 +5,8 @@ use crate::common::exit::{self, HELP};
 use crate::common::log::Verbosity;
 use crate::common::signal;
 use crate::tune::{
-    coverage, diff, doctor, explain, export, gc, import, merge, pin, run, show, verify, worker,
+    coverage, diff, doctor, explain, export, gc, import, landscape, merge, pin, plan, run, show, verify,
+    worker,
 };
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -25,6 +26,7 @@ struct JetTune {
 enum Command {
     Run(Box<run::RunArgs>),
     Verify(Box<verify::VerifyArgs>),
+    Plan(Box<plan::PlanArgs>),
     Coverage(Box<coverage::CoverageArgs>),
     Show(show::ShowArgs),
     Explain(explain::ExplainArgs),
@@ -34,6 +36,7 @@ enum Command {
     Import(import::ImportArgs),
     Pin(pin::PinArgs),
     Gc(gc::GcArgs),
+    Landscape(landscape::LandscapeArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
@@ -54,6 +57,7 @@ fn dispatch(tune: JetTune) -> Result<ExitCode> {
     match tune.command {
         Command::Run(args) => run::run(&args, notes),
         Command::Verify(args) => verify::run(&args, notes),
+        Command::Plan(args) => plan::run(&args, notes),
         Command::Coverage(args) => coverage::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -63,6 +67,7 @@ fn dispatch(tune: JetTune) -> Result<ExitCode> {
         Command::Import(args) => import::run(&args),
         Command::Pin(args) => pin::run(&args),
         Command::Gc(args) => gc::run(&args),
+        Command::Landscape(args) => landscape::run(&args, notes),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args, JetTune::command()),
         Command::Worker(args) => worker::run(&args),

@@ -269,11 +269,60 @@ impl ErrorStats {
     }
 }
 
-/// What an emulated device counted in the launches of one run. Graded as emulated, but for `seconds`.
+/// Seconds that the resources of a machine are busy with a run, by a model of the hardware.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Roofs {
+    /// Device memory, or the L2 cache where that takes longer.
+    pub memory: f64,
+    /// Tensor cores.
+    pub tensor: f64,
+    /// The schedulers, which issue instructions.
+    pub issue: f64,
+    /// Shared memory.
+    pub shared: f64,
+}
+
+impl Roofs {
+    /// Each with its name.
+    pub fn all(&self) -> [(&'static str, f64); 4] {
+        let names = ["memory", "tensor cores", "instructions", "shared memory"];
+        let seconds = [self.memory, self.tensor, self.issue, self.shared];
+        std::array::from_fn(|i| (names[i], seconds[i]))
+    }
+
+    /// The one that takes longest.
+    pub fn highest(&self) -> (&'static str, f64) {
+        let [first, rest @ ..] = self.all();
+        rest.into_iter().fold(first, |most, roof| if roof.1 > most.1 { roof } else { most })
+    }
+
+    /// Both, one after the other.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            memory: self.memory + other.memory,
+            tensor: self.tensor + other.tensor,
+            issue: self.issue + other.issue,
+            shared: self.shared + other.shared,
+        }
+    }
+}
+
+/// What an emulated device counted in the launches of one run. Graded as emulated, but for `seconds` and `roofs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Counted {
     /// Launches.
     pub launches: u64,
+    /// CTAs of all launches.
+    pub ctas: u64,
+    /// CTAs that were run. Where it is fewer, the counts below are those of these CTAs times the quotient.
+    pub ran: u64,
+    /// CTAs that an SM holds at a time, in the launch that allows fewest.
+    pub resident: u32,
+    /// Registers of a thread, in the launch that takes most; 0 where no assembler was asked.
+    pub registers: u32,
+    /// Bytes that a thread stores and loads because registers ran out, by the text.
+    pub spilled_bytes: u64,
     /// Instructions of warps.
     pub warp_instructions: u64,
     /// Multiplications and additions of tensor instructions.
@@ -286,6 +335,8 @@ pub struct Counted {
     pub wavefronts: u64,
     /// Passes that would have done without bank conflicts.
     pub ideal_wavefronts: u64,
+    /// What each resource of the hardware takes; modelled.
+    pub roofs: Roofs,
     /// Seconds on the hardware that stands for the architecture, by a roofline over these counts; modelled.
     pub seconds: f64,
 }

@@ -2,6 +2,7 @@
 
 use super::bars::Bars;
 use super::machine::{IsolationArgs, Machine, duration};
+use super::page::Page;
 use crate::common::args::{DeviceArgs, RandomArgs, TARGET, precision_name};
 use crate::common::exit::{DEGRADED, FAILURE, INTERRUPTED, Usage};
 use crate::common::output;
@@ -12,6 +13,8 @@ use jet_autotune::book::Shared;
 use jet_autotune::clock::SystemClock;
 use jet_autotune::estimate::{Planned, estimate};
 use jet_autotune::fleet::{self, Shard};
+use jet_autotune::html::About;
+use jet_autotune::search::Kind as Strategy;
 use jet_autotune::worker::PlanAsk;
 use jet_autotune::{
     Effort, Event, Journal, Options, Outcome, Progress, Report, Task, TuneError, Tuner, parse_budget,
@@ -21,7 +24,7 @@ use jet_models::session::DEFAULT_PIECE;
 use jet_models::target::Target;
 use jet_runtime::device::token_buckets;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
@@ -65,12 +68,18 @@ pub(crate) struct RunArgs {
     /// Tune again what is stored already.
     #[arg(long)]
     again: bool,
+    /// How candidates are chosen: exhaustive, random, evolve or guided; the default is the effort's own way.
+    #[arg(long, value_name = "NAME")]
+    strategy: Option<Strategy>,
     /// Try candidates again that an earlier run found to fail.
     #[arg(long)]
     retry_failed: bool,
     /// Go on within the task at which the last run was stopped or killed.
     #[arg(long)]
     resume: bool,
+    /// Where to write the report as one page for a browser; the default is `reports` in jet's cache folder.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Only list the tasks, with an estimate of the time.
     #[arg(long)]
     dry_run: bool,
@@ -101,11 +110,11 @@ struct FleetArgs {
     fleet_wait: Duration,
 }
 
-fn budget(text: &str) -> Result<Duration, String> {
+pub(super) fn budget(text: &str) -> Result<Duration, String> {
     parse_budget(text).map_err(|e| e.to_string())
 }
 
-fn effort(text: &str) -> Result<Effort, String> {
+pub(super) fn effort(text: &str) -> Result<Effort, String> {
     text.parse().map_err(|e: TuneError| e.to_string())
 }
 
@@ -133,6 +142,8 @@ struct Tuned<'a> {
     shard: Shard,
     store: String,
     mean_speedup: f64,
+    /// The page for a browser.
+    page: Option<&'a Path>,
     #[serde(flatten)]
     report: &'a Report,
 }
@@ -223,6 +234,15 @@ impl Fleet {
         Ok(Self { plan: fleet::plan_hash(&all, args.effort), tasks: shard.of(&all), machines, shard })
     }
 
+    /// The devices as on the command line, with the part where there are several.
+    fn name(&self) -> String {
+        let all: Vec<&str> = self.machines.iter().map(|m| m.description().name.as_str()).collect();
+        match self.shard {
+            Shard { count: 1, .. } => all.join("-"),
+            Shard { index, count } => format!("{}-{index}-of-{count}", all.join("-")),
+        }
+    }
+
     fn describe(&self) -> String {
         let all: Vec<&str> = self.machines.iter().map(|m| m.description().describe.as_str()).collect();
         match all.len() {
@@ -270,6 +290,7 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
         dry_run(args, &fleet)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let page = Page::place(args.report.as_deref(), model, &fleet.name())?;
     if notes {
         output::complain(&format!(
             "{model}, {weights}, on {}, plan {}",
@@ -287,6 +308,17 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
     let journal = Journal::open(&folder, args.resume, durable, &command_line())?;
     journal.notices().iter().filter(|_| notes).for_each(|n| output::complain(&format!("note: {n}")));
     let report = tune(args, &mut fleet, overlay, journal, notes)?;
+    let grade = fleet.machines[0].description().grade;
+    // A device that is emulated has no clock: its times are the model's.
+    let times = if grade == Grade::Measured { "measured" } else { "modelled" };
+    let facts = [("weights", weights.clone()), ("command", command_line()), ("plan", plan.clone())];
+    let about = About {
+        model: model.to_string(),
+        device: fleet.describe(),
+        grade: times.to_owned(),
+        facts: facts.map(|(name, value)| (name.to_owned(), value)).into(),
+    };
+    let page = page.write(&report, &about)?;
     if args.json {
         output::json(&Tuned {
             model,
@@ -295,15 +327,16 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
             device: fleet.describe(),
             precision: precision_name(args.device.precision),
             effort: args.effort.name(),
-            grade: fleet.machines[0].description().grade,
+            grade,
             plan,
             shard: fleet.shard,
             store: folder.display().to_string(),
             mean_speedup: report.mean_speedup(),
+            page,
             report: &report,
         })?;
     } else {
-        let how = match fleet.machines[0].description().grade {
+        let how = match grade {
             Grade::Measured => "measured on",
             _ => "outputs compared and times modelled on",
         };
@@ -313,6 +346,9 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
             _ => format!("part {} of plan {} is in {}\n", fleet.shard, fleet::short(&plan), folder.display()),
         };
         output::print(&format!("{head}\n{report}{merge}"))?;
+    }
+    if let Some(file) = page.filter(|_| notes) {
+        output::complain(&format!("the report as a page: {}", file.display()));
     }
     Ok(code(&report))
 }
@@ -331,6 +367,7 @@ fn tune(
         again: args.again,
         retry_failed: args.retry_failed,
         stop_within: args.stop_within,
+        strategy: args.strategy,
         command: command_line(),
         jet: env!("CARGO_PKG_VERSION").to_owned(),
         soft: fleet.machines[0].description().soft.clone(),
@@ -449,6 +486,6 @@ fn code(report: &Report) -> ExitCode {
 }
 
 /// The command line as it was given, for provenance: without the folders of the program.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     std::iter::once("jet-tune".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }

@@ -3,8 +3,9 @@
 use crate::model::{Home, done};
 
 const JET: [&str; 8] = ["run", "chat", "spec", "plan", "check", "bench", "doctor", "completions"];
-const TUNE: [&str; 13] = [
+const TUNE: [&str; 15] = [
     "run",
+    "plan",
     "verify",
     "coverage",
     "show",
@@ -15,6 +16,7 @@ const TUNE: [&str; 13] = [
     "import",
     "pin",
     "gc",
+    "landscape",
     "doctor",
     "completions",
 ];

@@ -37,6 +37,24 @@ fn what_was_tuned_is_found_exactly() {
 }
 
 #[test]
+fn a_run_leaves_a_page_beside_the_store_or_where_it_was_told() {
+    let home = Home::new();
+    let small = home.small();
+    let run = ["run", &small, "--effort", "none", "--tokens", "1", "--threads", "1"];
+    let first = done(home.tune(&run)).ok();
+    let pages: Vec<_> = files(&home.cache()).into_iter().filter(|f| f.ends_with(".html")).collect();
+    assert!(pages.len() == 1 && home.cache().join("reports").join(&pages[0]).is_file(), "{pages:?}");
+    assert!(first.err.contains("the report as a page: "), "{}", first.err);
+    let file = home.path("mine.html").display().to_string();
+    let named = done(home.tune(&[&run[..], &["--again", "--json", "--report", &file]].concat())).ok().json();
+    assert_eq!(named["page"], file.as_str());
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.contains("<h2>Tasks</h2>") && page.contains("measured") && page.contains("gemv["), "{page}");
+    let lost = home.path("none/page.html").display().to_string();
+    done(home.tune(&[&run[..], &["--report", &lost]].concat())).fails(2, &["there is no folder", "make it"]);
+}
+
+#[test]
 fn a_damaged_cache_costs_time_and_no_answer() {
     let home = Home::new();
     let small = home.small();
