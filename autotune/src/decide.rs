@@ -88,11 +88,11 @@ pub fn decide(lanes: &[Lane], seed: u64) -> Option<Decision> {
     if verdict != Verdict::Faster {
         return default_wins(verdict, best, Some(best_at));
     }
-    // As good as the best: behind it by less than half of what counts as a gain, or by less than that and not told apart by
-    // the intervals.
+    // As good as the best: behind it by less than half of what counts as a gain, or by less than twice that and not told
+    // apart by the intervals.
     let as_good = |i: &Interval| {
         let behind = i.median / best.median - 1.0;
-        i.high < 1.0 && (behind <= LEAST_GAIN / 2.0 || behind <= LEAST_GAIN && i.low <= best.high)
+        i.high < 1.0 && (behind <= LEAST_GAIN / 2.0 || behind <= 2.0 * LEAST_GAIN && i.low <= best.high)
     };
     let ties: Vec<_> = judged.iter().filter(|(_, i)| as_good(i)).map(|(at, _)| *at).collect();
     let changes = |at: usize| {

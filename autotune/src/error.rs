@@ -7,6 +7,40 @@ pub enum TuneError {
     /// The results cannot be stored.
     #[error(transparent)]
     Cache(#[from] jet_cache::CacheError),
+    /// The journal cannot be read or written.
+    #[error("the journal {} cannot be used: {source}; make the folder writable or set JET_CACHE_DIR", path.display())]
+    Journal {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Something could not be written down in the middle of a race.
+    #[error("{reason}")]
+    Unwritten {
+        /// What, and why.
+        reason: String,
+    },
+    /// The device went away and does not come back.
+    #[error(
+        "{reason}; what was found before is stored: look after the device, then go on with `jet-tune run --resume`"
+    )]
+    DeviceLost {
+        /// What happened.
+        reason: String,
+    },
+    /// A worker cannot be used.
+    #[error("{reason}")]
+    Worker {
+        /// What happened, and what to do.
+        reason: String,
+    },
+    /// Ranks of a fleet do not agree, or do not come.
+    #[error("{reason}")]
+    Fleet {
+        /// What was found, what was expected, what to do.
+        reason: String,
+    },
     /// A task names a kernel family that the device does not have.
     #[error("{task} is a task of the family `{family}`, which this device does not have; it has: {known}")]
     UnknownFamily {
@@ -28,5 +62,13 @@ pub enum TuneError {
     BadEffort {
         /// What was given.
         found: String,
+    },
+    /// A search strategy that there is not.
+    #[error("`{found}` is no search strategy; the strategies are {known}")]
+    BadStrategy {
+        /// What was given.
+        found: String,
+        /// Those there are, separated by commas.
+        known: String,
     },
 }

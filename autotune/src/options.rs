@@ -62,6 +62,12 @@ pub struct Options {
     pub budget: Option<Duration>,
     /// Tune what is stored already, too.
     pub again: bool,
+    /// Try candidates again that an earlier run found to fail.
+    pub retry_failed: bool,
+    /// A task's search ends when its best is within this part of its roofline bound, as in 0.05.
+    pub stop_within: Option<f64>,
+    /// How candidates are chosen; `None` is the effort's own way.
+    pub strategy: Option<crate::search::Kind>,
     /// The command line, for provenance.
     pub command: String,
     /// Version of the program, for provenance.
@@ -78,6 +84,9 @@ impl Default for Options {
             effort: Effort::default(),
             budget: None,
             again: false,
+            retry_failed: false,
+            stop_within: None,
+            strategy: None,
             command: String::new(),
             jet: env!("CARGO_PKG_VERSION").to_owned(),
             host: host_hash(),

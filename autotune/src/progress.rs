@@ -36,6 +36,8 @@ pub enum Event<'a> {
         best_seconds: f64,
         /// The default's median time in seconds.
         default_seconds: f64,
+        /// Seconds that a run takes at least, where the device has a roofline.
+        bound_seconds: Option<f64>,
     },
     /// A task has ended.
     TaskFinished {

@@ -73,6 +73,13 @@ impl Lane {
         Self { samples: Vec::new(), ..self.clone() }
     }
 
+    /// Takes over what `ran`, the same candidate in another race, came to; that race's first round is number `first` here.
+    pub fn join(&mut self, ran: Self, first: usize) {
+        self.standing = ran.standing;
+        self.errors = ran.errors;
+        self.samples.extend(ran.samples.into_iter().map(|(round, t)| (round + first, t)));
+    }
+
     /// Its times without the rounds.
     pub fn times(&self) -> Vec<f64> {
         self.samples.iter().map(|(_, t)| *t).collect()

@@ -13,6 +13,8 @@ pub enum Outcome {
     Tuned,
     /// The default stays, and that is stored.
     Default,
+    /// A cost model chose, for a device that is not there; that is stored.
+    Modelled,
     /// An earlier run had finished it.
     Stored,
     /// Nothing could be found out; nothing is stored.
@@ -26,6 +28,7 @@ impl fmt::Display for Outcome {
         f.pad(match self {
             Self::Tuned => "tuned",
             Self::Default => "default",
+            Self::Modelled => "modelled",
             Self::Stored => "stored",
             Self::Failed => "failed",
             Self::NotReached => "not reached",
@@ -40,6 +43,19 @@ pub struct Rejected {
     pub schedule: String,
     /// Why.
     pub reason: String,
+    /// Whether an earlier run had found that out, and it was not tried this time.
+    pub known: bool,
+}
+
+/// A candidate that was timed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tried {
+    /// Its schedule.
+    pub schedule: String,
+    /// Its median, by all samples it has.
+    pub median_ns: f64,
+    /// How many these are.
+    pub samples: usize,
 }
 
 /// One task's result.
@@ -69,8 +85,18 @@ pub struct TaskReport {
     pub candidates: usize,
     /// Candidates that were timed.
     pub timed: usize,
+    /// Those of this run, the default first.
+    pub tried: Vec<Tried>,
+    /// Relative error of the schedule that is used, against the reference.
+    pub rel_rms: Option<f64>,
     /// Candidates that were wrong or could not run.
     pub rejected: Vec<Rejected>,
+    /// Candidates that were not tried, since the best was near enough to the bound.
+    pub pruned: usize,
+    /// Steps that were taken from the journal of an interrupted run.
+    pub replayed: usize,
+    /// Nanoseconds that a run takes at least, where the device has a roofline.
+    pub bound_ns: Option<f64>,
     /// Whether the search ended by itself.
     pub complete: bool,
     /// Where the time went.
@@ -93,7 +119,12 @@ impl TaskReport {
             flops_per_second: None,
             candidates: 0,
             timed: 0,
+            tried: Vec::new(),
+            rel_rms: None,
             rejected: Vec::new(),
+            pruned: 0,
+            replayed: 0,
+            bound_ns: None,
             complete: false,
             seconds: Spent::default(),
         }
@@ -116,6 +147,8 @@ impl TaskReport {
             flops_per_second: rate(timing.and_then(|t| t.floor_flops)),
             candidates: entry.search.candidates as usize,
             timed: entry.search.timed as usize,
+            bound_ns: timing.and_then(|t| t.bound_ns),
+            rel_rms: entry.evidence.as_ref().map(|e| e.rel_rms),
             complete: entry.search.complete,
             ..Self::without(entry.key.short_id(), entry.key.label(), outcome, note)
         }
@@ -143,11 +176,41 @@ pub struct Report {
     pub stopped: bool,
     /// Whether the budget ended before the tasks.
     pub out_of_time: bool,
+    /// Tasks of which nothing was found out; their records say so.
+    pub assumed: usize,
     /// What had to be mended in the store.
     pub notices: Vec<String>,
 }
 
 impl Report {
+    /// The report of several tuners, the first of which had the tasks 0, n, 2n…, the second 1, n + 1…
+    ///
+    /// Seconds are those of the longest; what they were spent on is added up.
+    pub fn together(parts: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        let mut queues = Vec::new();
+        for part in parts {
+            all.seconds = all.seconds.max(part.seconds);
+            all.spent.add(part.spent);
+            all.stopped |= part.stopped;
+            all.out_of_time |= part.out_of_time;
+            all.assumed += part.assumed;
+            for notice in part.notices {
+                if !all.notices.contains(&notice) {
+                    all.notices.push(notice);
+                }
+            }
+            queues.push(part.tasks.into_iter());
+        }
+        loop {
+            let before = all.tasks.len();
+            all.tasks.extend(queues.iter_mut().filter_map(Iterator::next));
+            if all.tasks.len() == before {
+                return all;
+            }
+        }
+    }
+
     /// How many tasks ended so.
     pub fn count(&self, outcome: Outcome) -> usize {
         self.tasks.iter().filter(|task| task.outcome == outcome).count()
@@ -156,6 +219,11 @@ impl Report {
     /// Candidates that were wrong or could not run, over all tasks.
     pub fn rejected(&self) -> usize {
         self.tasks.iter().map(|task| task.rejected.len()).sum()
+    }
+
+    /// Candidates that an earlier run had found to fail, and that were not tried again.
+    pub fn known(&self) -> usize {
+        self.tasks.iter().flat_map(|task| &task.rejected).filter(|rejected| rejected.known).count()
     }
 
     /// The geometric mean of the speed-ups of all measured tasks; 1 without any.
@@ -167,7 +235,15 @@ impl Report {
 
     /// One line: counts, mean gain, time.
     pub fn summary(&self) -> String {
-        let parts = [Outcome::Tuned, Outcome::Default, Outcome::Stored, Outcome::Failed, Outcome::NotReached]
+        let all = [
+            Outcome::Tuned,
+            Outcome::Default,
+            Outcome::Modelled,
+            Outcome::Stored,
+            Outcome::Failed,
+            Outcome::NotReached,
+        ];
+        let parts = all
             .map(|outcome| (self.count(outcome), outcome))
             .into_iter()
             .filter(|(count, _)| *count > 0)
@@ -181,7 +257,13 @@ impl Report {
             self.spent.race,
             self.spent.validate,
             self.spent.setup,
-            if self.stopped { "; stopped" } else { "" },
+            match self.known() {
+                0 => String::new(),
+                known => format!("; {known} candidates skipped that are known to fail"),
+            } + &match self.assumed {
+                0 => String::new(),
+                assumed => format!("; {assumed} tasks have the default without a measurement"),
+            } + if self.stopped { "; stopped" } else { "" },
             if self.out_of_time { "; out of time" } else { "" },
         )
     }

@@ -1,27 +1,37 @@
 //! The pipeline: for each task that is not finished yet, race, decide, confirm, commit.
 //!
 //! The winner of a race among many is in part the luckiest, so it runs against the default once more, and only
-//! those samples decide. What is committed is complete in itself; a run that is stopped, killed or out of time loses only the
-//! task it was at.
+//! those samples decide. What is committed is complete in itself; a run that is stopped or out of time loses only the task
+//! it was at, and one that is killed nothing that its journal has. However a run ends, each task has a record after it: where
+//! nothing was found out, one that says so.
 
+use crate::assumed;
+use crate::book::Book;
 use crate::clock::Clock;
 use crate::decide::{Decision, LEAST_SAMPLES, Verdict, decide};
 use crate::error::TuneError;
-use crate::measure;
-use crate::options::{Effort, Options};
+use crate::guard::{self, Fate, Guard, Notes};
+use crate::journal::Journal;
+use crate::options::Options;
 use crate::progress::{Event, Progress};
-use crate::race::{self, End, Lane, Spent, Standing, Track, race};
-use crate::report::{Outcome, Rejected, Report, TaskReport};
+use crate::race::{End, Lane, Spent, Standing, Track, race};
+use crate::report::{Outcome, Rejected, Report, TaskReport, Tried};
+use crate::search::contest::contest;
+use crate::search::{self, Plan, Space};
 use crate::stats::quantile;
 use crate::subject::{Subject, Workbench};
-use crate::tasks::{self, Task};
+use crate::tasks::Task;
 use jet_cache::merge::effort_rank;
+use jet_cache::trials::Outcome as Became;
 use jet_cache::{
-    Entry, Evidence, Grade, NamedIntegers, Origin, Overlay, Provenance, RunnerUp, Search, Status, Timing,
+    Entry, Evidence, FailureKind, Grade, NamedIntegers, Origin, Provenance, RunnerUp, Search, Status,
+    StoreKey, Timing, Trial, Trials,
 };
 use jet_codegen::schedule::Values;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Part of a task's time that the race may take; the rest is for the confirmation.
@@ -33,6 +43,9 @@ pub struct Tuner<'a> {
     clock: &'a dyn Clock,
     stop: &'a AtomicBool,
     options: Options,
+    journal: Option<&'a Mutex<Journal>>,
+    /// Tasks whose default is wrong: nothing is stored for them.
+    broken: RefCell<BTreeSet<StoreKey>>,
 }
 
 /// What a task's race has come to.
@@ -53,30 +66,94 @@ impl<'a> Tuner<'a> {
         stop: &'a AtomicBool,
         options: Options,
     ) -> Self {
-        Self { bench, clock, stop, options }
+        Self { bench, clock, stop, options, journal: None, broken: RefCell::default() }
     }
 
-    /// Tunes `tasks` in order and commits each to `overlay` as soon as it is finished.
+    /// Writes each step into `journal` before it is taken, and takes the answers that it has.
+    #[must_use]
+    pub fn journalled(self, journal: &'a Mutex<Journal>) -> Self {
+        Self { journal: Some(journal), ..self }
+    }
+
+    /// Tunes `tasks` in order and commits each to `overlay` as soon as it is finished. Where this returns, each of them has
+    /// a record, but for those whose default is wrong.
     ///
     /// # Errors
-    /// [`TuneError::UnknownFamily`] before anything is done; [`TuneError::Cache`] where a result cannot be stored. What was
-    /// committed before stays.
+    /// [`TuneError::UnknownFamily`] before anything is done; [`TuneError::Cache`] where a result cannot be stored;
+    /// [`TuneError::DeviceLost`]. What was committed before stays.
     pub fn run(
         &self,
         tasks: &[Task],
-        overlay: &mut Overlay,
+        overlay: &mut dyn Book,
         progress: &mut dyn Progress,
     ) -> Result<Report, TuneError> {
         self.check_families(tasks)?;
+        let report = self.all(tasks, overlay, progress);
+        // Also where the device is lost: what is stored then serves, and says what it is worth.
+        let rest = self.store_what_is_missing(tasks, overlay);
+        let mut report = report?;
+        report.assumed = rest?;
+        Ok(report)
+    }
+
+    /// Stores a record without any evidence for each task that has none; gives how many there are.
+    fn store_what_is_missing(&self, tasks: &[Task], overlay: &mut dyn Book) -> Result<usize, TuneError> {
+        let mut records = overlay.records();
+        let mut count = 0;
+        for task in tasks {
+            let Some(family) = self.bench.family(&task.problem.family) else { continue };
+            let there = records.iter().find(|record| record.key.store_key() == task.key.store_key());
+            let legal = |entry: &Entry| family.legal(&task.problem, &Values(entry.schedule.clone())).is_ok();
+            if there.is_some_and(|entry| legal(entry) && entry.status != Status::Assumed)
+                || self.broken.borrow().contains(task.key.store_key())
+            {
+                continue;
+            }
+            let schedule = assumed::schedule(family, task, &records);
+            let entry = Entry {
+                key: task.key.clone(),
+                schedule: schedule.0,
+                status: Status::Assumed,
+                grade: Grade::Assumed,
+                origin: Origin::Local,
+                evidence: None,
+                timing: None,
+                search: Search {
+                    effort: self.options.effort.name().to_owned(),
+                    candidates: family.candidates(&task.problem).len() as u32,
+                    ..Search::default()
+                },
+                soft: self.options.soft.clone(),
+                provenance: self.provenance(),
+                cubins: Vec::new(),
+                pinned: false,
+            };
+            count += 1;
+            let same = there.is_some_and(|there| there.schedule == entry.schedule && legal(there));
+            if !same {
+                overlay.commit(entry.clone())?;
+                records.retain(|record| record.key.store_key() != entry.key.store_key());
+                records.push(entry);
+            }
+        }
+        Ok(count)
+    }
+
+    fn all(
+        &self,
+        tasks: &[Task],
+        overlay: &mut dyn Book,
+        progress: &mut dyn Progress,
+    ) -> Result<Report, TuneError> {
         let begun = self.clock.now();
         let end = self.options.budget.map(|budget| begun + budget);
         let mut open = tasks.iter().filter(|task| self.finished(task, overlay).is_none()).count();
         progress.event(&Event::Planned { tasks: tasks.len(), stored: tasks.len() - open });
-        let mut report = Report { notices: overlay.notices().to_vec(), ..Report::default() };
+        let mut report = Report { notices: overlay.notices(), ..Report::default() };
         for (index, task) in tasks.iter().enumerate() {
             let done = match self.finished(task, overlay) {
                 Some(entry) => {
-                    TaskReport::of_entry(entry, Outcome::Stored, "found by an earlier run".to_owned())
+                    TaskReport::of_entry(&entry, Outcome::Stored, "found by an earlier run".to_owned())
                 }
                 None => {
                     let deadline = end.map(|end| self.share(end, open));
@@ -104,7 +181,7 @@ impl<'a> Tuner<'a> {
         tasks: &[Task],
         end: Duration,
         report: &mut Report,
-        overlay: &mut Overlay,
+        overlay: &mut dyn Book,
         progress: &mut dyn Progress,
     ) -> Result<(), TuneError> {
         let again: Vec<usize> =
@@ -139,9 +216,10 @@ impl<'a> Tuner<'a> {
         })
     }
 
-    /// The entry of a task that needs no more work: complete, by this effort or a higher one, and still legal.
-    fn finished<'o>(&self, task: &Task, overlay: &'o Overlay) -> Option<&'o Entry> {
-        let entry = overlay.get(task.key.store_key())?;
+    /// The entry of a task that needs no more work: found by running, complete, by this effort or a higher one, and still
+    /// legal.
+    fn finished(&self, task: &Task, overlay: &dyn Book) -> Option<Entry> {
+        let entry = overlay.find(task.key.store_key()).filter(|entry| entry.grade != Grade::Modelled)?;
         let legal = || {
             self.bench
                 .family(&task.problem.family)?
@@ -149,7 +227,8 @@ impl<'a> Tuner<'a> {
                 .ok()
         };
         let thorough = effort_rank(&entry.search.effort) >= effort_rank(self.options.effort.name());
-        (!self.options.again && entry.search.complete && thorough && legal().is_some()).then_some(entry)
+        let done = !self.options.again && entry.search.complete && thorough && legal().is_some();
+        done.then_some(entry)
     }
 
     /// When a task must end that is the next of `open`: the time left is shared equally, and what one does not need goes to
@@ -163,7 +242,7 @@ impl<'a> Tuner<'a> {
         &self,
         task: &Task,
         place: &Place,
-        overlay: &mut Overlay,
+        overlay: &mut dyn Book,
         progress: &mut dyn Progress,
     ) -> Result<TaskReport, TuneError> {
         let ended = |outcome, note: &str| {
@@ -178,17 +257,24 @@ impl<'a> Tuner<'a> {
         let Some(family) = self.bench.family(&task.problem.family) else {
             return Ok(ended(Outcome::Failed, "no such family"));
         };
-        let known = overlay.get(task.key.store_key()).map(|entry| Values(entry.schedule.clone()));
-        let effort = self.options.effort;
-        let candidates = tasks::candidates(family, &task.problem, effort, known.as_ref(), task.seed());
-        let legal = family.candidates(&task.problem).len();
+        let space = Space::new(family, &task.problem, &search::known(overlay, &task.key));
+        let legal = space.candidates.len();
+        let plan = Plan::of(self.options.effort, self.options.strategy, legal);
+        let plan = if self.bench.grade() == Grade::Measured { plan } else { plan.without_noise() };
         progress.event(&Event::TaskStarted {
             index: place.index,
             tasks: place.tasks,
             label: &task.problem.to_string(),
-            candidates: candidates.len(),
+            candidates: plan.candidates,
         });
-        let mut watch = |lanes: &[Lane]| report_round(lanes, progress);
+        let default = family.default_values(&task.problem);
+        let rules = guard::Rules {
+            stop_within: self.options.stop_within,
+            retry_failed: self.options.retry_failed,
+            provenance: self.provenance(),
+        };
+        let guard = Guard::new(self.bench, task, default, rules, overlay, self.journal);
+        let mut watch = |lanes: &[Lane]| report_round(lanes, guard.notes().bound, progress);
         let mut track = Track {
             clock: self.clock,
             deadline: place.deadline,
@@ -196,81 +282,162 @@ impl<'a> Tuner<'a> {
             watch: &mut watch,
             spent: Spent::default(),
         };
-        let raced = self.race_and_confirm(task, candidates, &mut track);
+        let watched = Tuner::new(&guard, self.clock, self.stop, self.options.clone());
+        let raced = watched.race_and_confirm(task, &space, &plan, &mut track);
         let spent = track.spent;
+        let (notes, fault) = (guard.notes(), guard.fault());
+        drop(guard);
+        if let Some(reason) = fault {
+            return Err(TuneError::Unwritten { reason });
+        }
+        // What was found while the device went away says nothing about the candidates.
+        self.bench.usable().map_err(|reason| TuneError::DeviceLost { reason })?;
         let mut report = match raced {
             Ok(Some(raced)) => {
-                let entry = self.entry(task, &raced, legal);
-                let report = describe(&entry, &raced);
+                let report = self.keep(task, &raced, legal, &notes, overlay)?;
                 tracing::info!(task = %task.problem, schedule = %report.schedule, gain = report.speedup(), "tuned");
-                overlay.commit(entry)?;
                 report
             }
             Ok(None) => ended(Outcome::NotReached, "stopped or out of time before there was a result"),
-            Err(reason) => ended(Outcome::Failed, &reason),
+            Err(reason) => {
+                if notes.opened {
+                    self.broken.borrow_mut().insert(*task.key.store_key());
+                }
+                ended(Outcome::Failed, &reason)
+            }
         };
+        if let Some(journal) = self.journal.filter(|_| report.outcome != Outcome::NotReached) {
+            journal.lock().unwrap_or_else(PoisonError::into_inner).done(&task.key)?;
+        }
         report.seconds = spent;
+        report.replayed = notes.replayed;
         Ok(report)
     }
 
-    /// Sets the task up, races its candidates and lets the winner run against the default once more. `None` where time or
+    /// Stores what a race has come to, and what became of its candidates.
+    fn keep(
+        &self,
+        task: &Task,
+        raced: &Raced,
+        legal: usize,
+        notes: &Notes,
+        overlay: &mut dyn Book,
+    ) -> Result<TaskReport, TuneError> {
+        let entry = self.entry(task, raced, legal, notes);
+        overlay.record(&self.trials(task, raced, notes))?;
+        let there = overlay.find(task.key.store_key()).filter(|there| {
+            let legal = |family: &dyn jet_codegen::schedule::Family| {
+                family.legal(&task.problem, &Values(there.schedule.clone())).is_ok()
+            };
+            there.search.complete && self.bench.family(&task.problem.family).is_some_and(legal)
+        });
+        match there {
+            // A search that was cut short knows less than one that was not, however thorough it was meant to be.
+            Some(there) if !entry.search.complete => {
+                let note = "the search was cut short; an earlier one stays".to_owned();
+                let short = describe(&entry, raced, notes);
+                let stays = TaskReport::of_entry(&there, short.outcome, note);
+                Ok(TaskReport { complete: false, rejected: short.rejected, ..stays })
+            }
+            _ => {
+                let report = describe(&entry, raced, notes);
+                overlay.commit(entry)?;
+                Ok(report)
+            }
+        }
+    }
+
+    fn provenance(&self) -> Provenance {
+        Provenance {
+            jet: self.options.jet.clone(),
+            command: self.options.command.clone(),
+            time: self.clock.date(),
+            host: self.options.host.clone(),
+            reason: String::new(),
+        }
+    }
+
+    /// The side record of a race.
+    fn trials(&self, task: &Task, raced: &Raced, notes: &Notes) -> Trials {
+        let trial = |lane: &Lane| Trial { schedule: lane.values.0.clone(), outcome: became(lane, notes) };
+        Trials {
+            key: task.key.clone(),
+            trials: raced.lanes.iter().map(trial).collect(),
+            provenance: self.provenance(),
+        }
+    }
+
+    /// Sets the task up, searches its space and lets the winner run against the default once more. `None` where time or
     /// patience ended before there was anything to tell; an error where the default itself is wrong.
     fn race_and_confirm(
         &self,
         task: &Task,
-        candidates: Vec<Values>,
+        space: &Space,
+        plan: &Plan,
         track: &mut Track<'_>,
     ) -> Result<Option<Raced>, String> {
         let begun = self.clock.now();
         let mut subject = self.bench.open(&task.problem)?;
         track.spent.setup += (self.clock.now() - begun).as_secs_f64();
-        let (rules, confirmation) = rules(self.options.effort);
         let end = track.deadline;
         track.deadline = end.map(|end| begun + end.saturating_sub(begun).mul_f64(RACE_SHARE));
-        let lanes = candidates.into_iter().map(Lane::new).collect();
-        let (lanes, how) = race(&mut *subject, lanes, &rules, track);
-        if let Standing::Rejected(reason) = &lanes[0].standing {
-            return Err(format!("the default schedule ({}) cannot be used: {reason}", lanes[0].values));
+        let mut strategy = plan.strategy.strategy();
+        let held = contest(&mut *subject, space, &mut *strategy, plan, task.seed(), track);
+        let (finals, how) = (held.final_lanes(), held.end);
+        if let Standing::Rejected(reason) = &held.lanes[0].standing {
+            return Err(format!("the default schedule ({}) cannot be used: {reason}", held.lanes[0].values));
         }
         track.deadline = end;
-        let Some(decision) = decide(&lanes, task.seed()).filter(|_| how != End::Stopped) else {
+        let Some(decision) = decide(&finals, task.seed()).filter(|_| how != End::Stopped) else {
             return Ok(None);
         };
-        let floor = subject.floor();
-        let complete = how == End::Complete;
+        // Deciding saw the finalists only; what is kept tells of all.
+        let place = |at: usize| held.finalists[at];
+        let decision = Decision {
+            winner: place(decision.winner),
+            ties: decision.ties.iter().map(|at| place(*at)).collect(),
+            runner_up: decision.runner_up.map(place),
+            ..decision
+        };
+        let (lanes, floor, complete) = (held.lanes, subject.floor(), how == End::Complete);
         if decision.verdict != Verdict::Faster {
             let judged = vec![lanes[0].clone()];
             return Ok(Some(Raced { lanes, decision, judged, complete, floor }));
         }
-        Ok(confirm(&mut *subject, lanes, decision, &confirmation, task.seed(), track).map(|raced| Raced {
+        Ok(confirm(&mut *subject, lanes, decision, plan, task.seed(), track).map(|raced| Raced {
             complete: complete && raced.complete,
             floor,
             ..raced
         }))
     }
 
-    fn entry(&self, task: &Task, raced: &Raced, legal: usize) -> Entry {
-        let rejected =
-            raced.lanes.iter().filter(|lane| matches!(lane.standing, Standing::Rejected(_))).count();
+    fn entry(&self, task: &Task, raced: &Raced, legal: usize, notes: &Notes) -> Entry {
+        let rejected = raced.lanes.iter().filter(|lane| rejection(lane, notes).is_some()).count();
         let timed = raced.lanes.iter().filter(|lane| !lane.samples.is_empty()).count();
         let winner = &raced.lanes[raced.decision.winner];
         let errors = winner.errors.unwrap_or_default();
+        let grade = self.bench.grade();
+        let details = notes.details.get(&winner.values).copied().unwrap_or_default();
         Entry {
             key: task.key.clone(),
             schedule: winner.values.0.clone(),
-            status: Status::Verified,
-            grade: Grade::Measured,
+            status: if grade == Grade::Measured { Status::Verified } else { Status::Modelled },
+            grade,
             origin: Origin::Local,
             evidence: Some(Evidence {
                 reference: self.bench.reference(),
                 max_abs: errors.max_abs,
                 rel_rms: errors.rel_rms,
                 tolerance: errors.allowed,
-                mean_abs: None,
-                max_ulp: None,
-                inputs_seed: None,
+                mean_abs: details.mean_abs,
+                max_ulp: details.max_ulp,
+                inputs_seed: details.inputs_seed,
             }),
-            timing: Some(timing(raced)),
+            timing: Some(Timing {
+                bound_ns: notes.bound.map(|seconds| seconds * NANO),
+                conditions: self.bench.conditions(),
+                ..timing(raced)
+            }),
             search: Search {
                 effort: self.options.effort.name().to_owned(),
                 candidates: legal as u32,
@@ -279,14 +446,39 @@ impl<'a> Tuner<'a> {
                 complete: raced.complete,
             },
             soft: self.options.soft.clone(),
-            provenance: Provenance {
-                jet: self.options.jet.clone(),
-                command: self.options.command.clone(),
-                time: self.clock.date(),
-                host: self.options.host.clone(),
-            },
+            provenance: self.provenance(),
             cubins: Vec::new(),
             pinned: false,
+        }
+    }
+}
+
+/// Why a lane was no use, if it was not: with whether an earlier run had found that out.
+fn rejection<'l>(lane: &'l Lane, notes: &Notes) -> Option<(&'l str, bool)> {
+    let Standing::Rejected(reason) = &lane.standing else { return None };
+    match notes.fates.get(&lane.values) {
+        Some(Fate::Pruned(_)) => None,
+        Some(Fate::Failed { known, .. }) => Some((reason, *known)),
+        None => Some((reason, false)),
+    }
+}
+
+/// What became of a candidate.
+fn became(lane: &Lane, notes: &Notes) -> Became {
+    match (&lane.standing, notes.fates.get(&lane.values)) {
+        (Standing::Rejected(reason), Some(Fate::Pruned(_))) => Became::Pruned { reason: reason.clone() },
+        (Standing::Rejected(reason), Some(Fate::Failed { kind, .. })) => {
+            Became::Failed { kind: kind.unwrap_or(FailureKind::Crashed), reason: reason.clone() }
+        }
+        (Standing::Rejected(reason), None) => {
+            Became::Failed { kind: FailureKind::Crashed, reason: reason.clone() }
+        }
+        _ if lane.samples.is_empty() => Became::Pruned { reason: "the time ended before".to_owned() },
+        _ => {
+            let times = lane.times();
+            let ns = |q| quantile(&times, q) * NANO;
+            let samples = times.len() as u32;
+            Became::Timed { samples, median_ns: ns(0.5), p10_ns: ns(0.1), p90_ns: ns(0.9) }
         }
     }
 }
@@ -303,36 +495,35 @@ struct Place {
     deadline: Option<Duration>,
 }
 
-/// How an effort races and how it confirms.
-fn rules(effort: Effort) -> (race::Rules, race::Rules) {
-    let race = race::Rules::default();
-    let (rounds, sample_seconds) = match effort {
-        Effort::None | Effort::Quick => (race.rounds, race.sample.sample_seconds),
-        Effort::Full => (25, 1e-3),
-    };
-    let sample = measure::Rules { sample_seconds, ..race.sample };
-    let race = race::Rules { sample, ..race };
-    let confirmation = race::Rules { rounds, drops: &[], ..race.clone() };
-    (race, confirmation)
-}
-
-/// The default against the winner, on fresh samples. Where these do not show a gain, the default wins after all.
+/// The default against the winner, on fresh samples, and on more of them while noise leaves the answer open. Where they do
+/// not show a gain, the default wins after all.
 fn confirm(
     subject: &mut dyn Subject,
     lanes: Vec<Lane>,
     decision: Decision,
-    rules: &race::Rules,
+    plan: &Plan,
     seed: u64,
     track: &mut Track<'_>,
 ) -> Option<Raced> {
-    let duel = vec![lanes[0].again(), lanes[decision.winner].again()];
-    let (judged, how) = race(subject, duel, rules, track);
-    if how == End::Stopped {
-        return None;
+    let rules = plan.confirmation();
+    let mut judged = vec![lanes[0].again(), lanes[decision.winner].again()];
+    let (mut second, mut complete) = (None, false);
+    for again in 0..=plan.extra {
+        let duel = judged.iter().map(Lane::again).collect();
+        let (ran, how) = race(subject, duel, &rules, track);
+        if how == End::Stopped {
+            return None;
+        }
+        judged.iter_mut().zip(ran).for_each(|(lane, ran)| lane.join(ran, again * rules.rounds));
+        // Time that ends while the noise is being looked through leaves what was found before.
+        complete |= how == End::Complete;
+        let enough = judged.iter().all(|lane| lane.samples.len() >= LEAST_SAMPLES);
+        second = decide(&judged, !seed).filter(|_| enough);
+        let open = second.as_ref().is_some_and(|d| d.verdict == Verdict::InsideTheNoise);
+        if how != End::Complete || !open {
+            break;
+        }
     }
-    let enough = judged.iter().all(|lane| lane.samples.len() >= LEAST_SAMPLES);
-    let second = decide(&judged, !seed).filter(|_| enough);
-    let complete = how == End::Complete;
     let (decision, judged) = match second {
         Some(second) if second.winner == 1 => (Decision { ratio: second.ratio, ..decision }, judged),
         Some(second) => {
@@ -372,13 +563,19 @@ fn timing(raced: &Raced) -> Timing {
     }
 }
 
-fn describe(entry: &Entry, raced: &Raced) -> TaskReport {
+fn describe(entry: &Entry, raced: &Raced, notes: &Notes) -> TaskReport {
     let outcome = if raced.decision.winner == 0 { Outcome::Default } else { Outcome::Tuned };
-    let rejected = |lane: &Lane| match &lane.standing {
-        Standing::Rejected(reason) => {
-            Some(Rejected { schedule: lane.values.to_string(), reason: reason.clone() })
-        }
-        _ => None,
+    let rejected = |lane: &Lane| {
+        let (reason, known) = rejection(lane, notes)?;
+        Some(Rejected { schedule: lane.values.to_string(), reason: reason.to_owned(), known })
+    };
+    let pruned = notes.fates.values().filter(|fate| matches!(fate, Fate::Pruned(_))).count();
+    let tried = |lane: &Lane| {
+        (!lane.samples.is_empty()).then(|| Tried {
+            schedule: lane.values.to_string(),
+            median_ns: lane.median() * NANO,
+            samples: lane.samples.len(),
+        })
     };
     let mut note = raced.decision.verdict.words().to_owned();
     if !raced.complete {
@@ -386,11 +583,13 @@ fn describe(entry: &Entry, raced: &Raced) -> TaskReport {
     }
     TaskReport {
         rejected: raced.lanes.iter().filter_map(rejected).collect(),
+        pruned,
+        tried: raced.lanes.iter().filter_map(tried).collect(),
         ..TaskReport::of_entry(entry, outcome, note)
     }
 }
 
-fn report_round(lanes: &[Lane], progress: &mut dyn Progress) {
+fn report_round(lanes: &[Lane], bound: Option<f64>, progress: &mut dyn Progress) {
     let timed = |lane: &&Lane| lane.standing == Standing::Racing && !lane.samples.is_empty();
     let Some(best) = lanes.iter().filter(timed).min_by(|a, b| a.median().total_cmp(&b.median())) else {
         return;
@@ -401,5 +600,6 @@ fn report_round(lanes: &[Lane], progress: &mut dyn Progress) {
         best: &best.values,
         best_seconds: best.median(),
         default_seconds: lanes[0].median(),
+        bound_seconds: bound,
     });
 }

@@ -6,7 +6,8 @@ mod common;
 
 use common::{Deed, Device, Invented, Log, VirtualClock, options, task};
 use jet_autotune::{Effort, Options, Outcome, Report, Silent, Task, Tuner};
-use jet_cache::{Mode, Overlay, Status};
+use jet_cache::trials::Outcome as Became;
+use jet_cache::{CandidateKey, FailureKind, Grade, Mode, Overlay, ScheduleCache, Status};
 use jet_codegen::schedule::Problem;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -300,12 +301,10 @@ fn a_stopped_run_goes_on_where_it_was() {
             .run(&tasks, &mut overlay, &mut Silent)
             .unwrap();
         assert!(report.count(Outcome::Stored) >= finished_before, "a finished task is not tuned again");
-        finished_before = overlay.entries().len();
-        assert_eq!(
-            overlay.entries().filter(|e| !e.search.complete).count(),
-            0,
-            "nothing unfinished is stored"
-        );
+        finished_before = overlay.entries().filter(|e| e.search.complete).count();
+        // What was not finished has a record, which claims nothing.
+        assert_eq!(overlay.entries().len(), tasks.len());
+        assert!(overlay.entries().all(|e| e.search.complete || e.status == Status::Assumed));
         if !report.stopped {
             assert_eq!(tasks.iter().map(|t| schedule(&overlay, t)).collect::<Vec<_>>(), undisturbed);
             assert!(attempt > 1, "it was stopped a few times");
@@ -355,4 +354,150 @@ fn no_effort_times_the_default_alone() {
     assert_eq!((report.tasks[0].outcome, report.tasks[0].timed), (Outcome::Default, 1));
     assert_eq!(schedule(&overlay, &task(576, 1)), (16, 2));
     assert!(report.tasks[0].samples >= 15);
+}
+
+#[test]
+fn a_run_that_reaches_nothing_leaves_a_record_of_each_task_that_claims_nothing() {
+    let clock = VirtualClock::default();
+    let tasks = [task(576, 1), task(576, 64), task(1536, 1)];
+    for (budget, stopped) in [(Some(Duration::ZERO), false), (None, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = AtomicBool::new(stopped);
+        let device = Device::new(&clock, hill, 0.02, 5);
+        let mut overlay = Overlay::open(folder.path(), "0.1.0").unwrap();
+        let asked = Options { budget, ..options(Effort::Full) };
+        let report =
+            Tuner::new(&device, &clock, &stop, asked).run(&tasks, &mut overlay, &mut Silent).unwrap();
+        assert_eq!((report.count(Outcome::NotReached), report.assumed, device.opened.get()), (3, 3, 0));
+        assert!(report.summary().contains("3 tasks have the default without a measurement"), "{report}");
+        let claims = |e: &jet_cache::Entry| e.timing.is_some() || e.evidence.is_some() || e.search.complete;
+        assert!(
+            overlay.entries().all(|e| (e.status, e.grade) == (Status::Assumed, Grade::Assumed) && !claims(e))
+        );
+        assert!(tasks.iter().all(|t| schedule(&overlay, t) == (16, 2)));
+        // A frozen session runs with them.
+        let cache = ScheduleCache::open(folder.path(), Mode::Frozen);
+        assert!(tasks.iter().all(|t| cache.lookup(&t.key, &|_| Ok(())).is_ok()));
+        // They finish nothing, and what is measured takes their place.
+        let report = run(&device, &tasks, &mut overlay, options(Effort::None));
+        assert_eq!((report.count(Outcome::Stored), report.assumed), (0, 0), "{report}");
+        assert!(overlay.entries().all(|e| e.status == Status::Verified));
+        // The other way round nothing is lost.
+        let asked = Options { budget: Some(Duration::ZERO), again: true, ..options(Effort::Full) };
+        assert_eq!(run(&device, &tasks, &mut overlay, asked).assumed, 0);
+        assert!(overlay.entries().all(|e| e.status == Status::Verified));
+    }
+}
+
+#[test]
+fn a_bucket_between_two_measured_ones_is_assumed_to_be_like_the_nearer() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.01, 5);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    run(&device, &[task(576, 1), task(576, 64)], &mut overlay, options(Effort::Full));
+    let all = [task(576, 1), task(576, 8), task(576, 64), task(576, 256)];
+    let asked = Options { budget: Some(Duration::ZERO), ..options(Effort::Full) };
+    let report = run(&device, &all, &mut overlay, asked);
+    assert_eq!(report.assumed, 2);
+    assert_eq!(schedule(&overlay, &task(576, 8)), (32, 2), "what a session would take without the record");
+    assert_eq!(schedule(&overlay, &task(576, 256)), (16, 2), "the default beyond the measured ones");
+}
+
+#[test]
+fn a_search_that_is_cut_short_does_not_replace_one_that_was_not() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.01, 5);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    run(&device, &[task(576, 64)], &mut overlay, options(Effort::Quick));
+    let before = overlay.get(task(576, 64).key.store_key()).unwrap().clone();
+    let asked = Options { budget: Some(Duration::from_secs_f64(0.08)), ..options(Effort::Full) };
+    let report = run(&device, &[task(576, 64)], &mut overlay, asked);
+    assert!(report.out_of_time, "{report}");
+    assert_eq!(*overlay.get(task(576, 64).key.store_key()).unwrap(), before);
+}
+
+#[test]
+fn what_became_of_each_candidate_is_recorded_and_failures_are_not_tried_again() {
+    let traps = |_: &Problem, tile: i64, rows: i64| match (tile, rows) {
+        (32, 4) => Deed::Wrong(1e-6),
+        (8, 8) => Deed::Refuses,
+        (64, _) => Deed::Takes(5e-4),
+        _ => Deed::Takes(1e-4),
+    };
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, traps, 0.01, 3);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    let tasks = [task(576, 64)];
+    run(&device, &tasks, &mut overlay, options(Effort::Full));
+    let trials = overlay.trials(&tasks[0].key).unwrap().trials;
+    assert_eq!(trials.len(), 16);
+    let of = |tile: i64, rows: i64| {
+        let found = trials.iter().find(|t| t.schedule["tile"] == tile && t.schedule["rows"] == rows);
+        found.unwrap().outcome.clone()
+    };
+    assert!(
+        matches!(of(16, 2), Became::Timed { samples: 15.., median_ns, .. } if (median_ns / 1e5 - 1.0).abs() < 0.05)
+    );
+    assert!(matches!(of(64, 1), Became::Timed { samples: 3, .. }), "a clear loser has few samples");
+    assert!(matches!(of(32, 4), Became::Failed { kind: FailureKind::WrongOutput, .. }));
+    assert!(matches!(of(8, 8), Became::Failed { kind: FailureKind::DoesNotCompile, .. }));
+    let wrong = |tile: i64, rows: i64| {
+        let values = [("rows".to_owned(), rows), ("tile".to_owned(), tile)].into();
+        CandidateKey::new(&tasks[0].key, "", &values)
+    };
+    assert_eq!(overlay.rejection(&wrong(32, 4)).unwrap().kind, FailureKind::WrongOutput);
+    assert_eq!(overlay.rejection(&wrong(16, 2)), None);
+
+    let second = Device::new(&clock, traps, 0.01, 4);
+    let report = run(&second, &tasks, &mut overlay, Options { again: true, ..options(Effort::Full) });
+    assert_eq!((report.known(), report.rejected()), (2, 2), "{report}");
+    let tried = second.validated.borrow();
+    assert!(
+        tried.iter().all(|v| (v.get("tile"), v.get("rows")) != (Some(32), Some(4))),
+        "it was tried again"
+    );
+    drop(tried);
+    // Repaired, and asked to try again: the record is forgotten.
+    let repaired = Device::new(&clock, hill, 0.01, 4);
+    let asked = Options { again: true, retry_failed: true, ..options(Effort::Full) };
+    assert_eq!(run(&repaired, &tasks, &mut overlay, asked).rejected(), 0);
+    assert_eq!(overlay.rejection(&wrong(32, 4)), None);
+}
+
+#[test]
+fn a_search_ends_within_reach_of_the_roofline() {
+    let candidates = |stop_within: Option<f64>| {
+        let clock = VirtualClock::default();
+        let mut device = Device::new(&clock, hill, 0.001, 5);
+        // The best candidate takes 70 microseconds; the default 100.
+        device.bound = Some(0.98e-4);
+        let mut overlay = Overlay::in_memory("0.1.0");
+        let report =
+            run(&device, &[task(576, 64)], &mut overlay, Options { stop_within, ..options(Effort::Full) });
+        assert_eq!(report.tasks[0].bound_ns.map(f64::round), Some(98_000.0));
+        let pruned = overlay.trials(&task(576, 64).key).unwrap().trials;
+        let pruned = pruned.iter().filter(|t| matches!(t.outcome, Became::Pruned { .. })).count();
+        assert_eq!((pruned, report.rejected()), (report.tasks[0].pruned, 0));
+        (report.tasks[0].timed, report.tasks[0].pruned)
+    };
+    assert_eq!(candidates(None), (16, 0));
+    assert_eq!(candidates(Some(0.05)), (1, 15), "the default is within five per cent");
+    assert_eq!(candidates(Some(0.001)).0, 16 - candidates(Some(0.001)).1);
+}
+
+#[test]
+fn a_search_begins_with_what_was_good_nearby() {
+    let clock = VirtualClock::default();
+    let device = Device::new(&clock, hill, 0.01, 5);
+    let mut overlay = Overlay::in_memory("0.1.0");
+    run(&device, &[task(576, 64)], &mut overlay, options(Effort::Full));
+    assert_eq!(schedule(&overlay, &task(576, 64)), (32, 2));
+    let next = Device::new(&clock, hill, 0.01, 6);
+    run(&next, &[task(576, 256)], &mut overlay, options(Effort::Full));
+    let second = next.validated.borrow()[1].clone();
+    assert_eq!((second.get("tile"), second.get("rows")), (Some(32), Some(2)));
+    // Where that is not legal, it is not tried.
+    let narrow = Device::new(&clock, hill, 0.01, 6);
+    run(&narrow, &[task(16, 64)], &mut overlay, options(Effort::Full));
+    assert!(narrow.validated.borrow().iter().all(|v| v.get("tile").unwrap() <= 16));
 }

@@ -11,8 +11,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Format of the envelope and of its payload's meaning. A record of a higher one is refused by name.
-pub const FORMAT: u32 = 1;
+/// Format of the envelope and of its payload's meaning. A record of a higher one is refused by name. Format 2 knows
+/// status and grade `assumed`, and the status `modelled` with the grade `emulated`; a record without these is written in
+/// [`FIRST_FORMAT`].
+pub const FORMAT: u32 = 2;
+
+/// Format of a record that every jet can read.
+pub const FIRST_FORMAT: u32 = 1;
 
 /// First bytes of a record.
 pub const MAGIC: &[u8; 4] = b"JETE";
@@ -30,6 +35,8 @@ pub fn schedule_text(schedule: &NamedIntegers) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
+    /// Nothing was compiled, run or modelled.
+    Assumed,
     /// The device's compiler accepted the kernel.
     Compiled,
     /// Right under emulation.
@@ -44,7 +51,9 @@ pub enum Grade {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Chosen by the cost model; nothing ran.
+    /// The family's default, or what the task's neighbouring buckets use: nothing was found out about this task.
+    Assumed,
+    /// Chosen by the cost model. By the grade: nothing ran, or the kernels ran under emulation.
     Modelled,
     /// Verified elsewhere and brought here.
     Imported,
@@ -74,8 +83,8 @@ macro_rules! show_as_stored {
     )+};
 }
 show_as_stored! {
-    Grade: Compiled "compiled", Emulated "emulated", Modelled "modelled", Measured "measured";
-    Status: Modelled "modelled", Imported "imported", Verified "verified";
+    Grade: Assumed "assumed", Compiled "compiled", Emulated "emulated", Modelled "modelled", Measured "measured";
+    Status: Assumed "assumed", Modelled "modelled", Imported "imported", Verified "verified";
     Origin: Shipped "shipped", Imported "imported", Local "local";
 }
 
@@ -169,6 +178,9 @@ pub struct Provenance {
     pub time: u64,
     /// The machine: a hash of its name, so that packs can be shared.
     pub host: String,
+    /// Why this schedule, where the times alone do not say: what a modelled entry rests on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// One compiled kernel of an entry's schedule, bound by its content.
@@ -234,8 +246,9 @@ impl Entry {
     ///
     /// # Errors
     /// [`CacheError::InvalidEntry`] with the rule that is broken: numbers are finite and not negative; a status of
-    /// `verified` or `imported` comes with evidence inside its tolerance and with times; a modelled status and a
-    /// modelled grade go together.
+    /// `verified` or `imported` comes with evidence inside its tolerance and with times; a modelled status goes with a
+    /// modelled grade, or with an emulated one, evidence and times: outputs were right under emulation, and times are the
+    /// model's. An assumed status and an assumed grade go together, without evidence, times and a finished search.
     pub fn check(&self) -> Result<(), CacheError> {
         self.check_rules()
     }
@@ -278,6 +291,13 @@ impl Entry {
 impl Stored for Entry {
     const KIND: Kind = Kind { magic: MAGIC, format: FORMAT };
 
+    fn format(&self) -> u32 {
+        match (self.status, self.grade) {
+            (Status::Assumed, _) | (Status::Modelled, Grade::Emulated) => FORMAT,
+            _ => FIRST_FORMAT,
+        }
+    }
+
     fn place(&self) -> StoreKey {
         *self.key.store_key()
     }
@@ -291,11 +311,23 @@ impl Stored for Entry {
         if let Some((name, size)) = fields.dims.iter().find(|(_, size)| **size < 0) {
             return Some(format!("the size {name} is {size}"));
         }
-        if (self.status == Status::Modelled) != (self.grade == Grade::Modelled) {
+        let fit = match self.status {
+            Status::Assumed => self.grade == Grade::Assumed,
+            Status::Modelled => matches!(self.grade, Grade::Modelled | Grade::Emulated),
+            Status::Imported | Status::Verified => !matches!(self.grade, Grade::Assumed | Grade::Modelled),
+        };
+        if !fit {
             return Some(format!("its status is {} and its grade {}", self.status, self.grade));
         }
-        if self.status != Status::Modelled && (self.evidence.is_none() || self.timing.is_none()) {
-            return Some(format!("its status is {}, but evidence or times are missing", self.status));
+        if self.status == Status::Assumed {
+            let claims = self.evidence.is_some() || self.timing.is_some() || self.search.complete;
+            return claims.then(|| "it is assumed, and has evidence, times or a finished search".to_owned());
+        }
+        if self.grade != Grade::Modelled && (self.evidence.is_none() || self.timing.is_none()) {
+            let (status, grade) = (self.status, self.grade);
+            return Some(format!(
+                "its status is {status}, its grade {grade}, but evidence or times are missing"
+            ));
         }
         if let Some(e) = &self.evidence {
             let figures = [Some(e.max_abs), Some(e.rel_rms), Some(e.tolerance), e.mean_abs, e.max_ulp];
@@ -318,6 +350,14 @@ impl Stored for Entry {
 pub(crate) mod tests {
     use super::*;
     use crate::key::{Fingerprint, TaskFields};
+
+    /// A record of [`sample`]'s task of which nothing is known but that the default is used.
+    pub(crate) fn assumed(tokens: i64) -> Entry {
+        let mut entry = sample(tokens, 2);
+        (entry.status, entry.grade) = (Status::Assumed, Grade::Assumed);
+        (entry.evidence, entry.timing, entry.search.complete) = (None, None, false);
+        entry
+    }
 
     /// A verified entry of a small matrix product at `tokens`, won by `tile`.
     pub(crate) fn sample(tokens: i64, tile: i64) -> Entry {
@@ -363,6 +403,7 @@ pub(crate) mod tests {
                 command: "jet-tune run".into(),
                 time: 1_700_000_000,
                 host: "ab12".into(),
+                reason: String::new(),
             },
             cubins: Vec::new(),
             pinned: false,
@@ -375,6 +416,18 @@ pub(crate) mod tests {
         let bytes = entry.encode().unwrap();
         assert_eq!(Entry::decode(&bytes, "it").unwrap(), entry);
         assert_eq!(entry.encode().unwrap(), bytes, "the same record has the same bytes");
+    }
+
+    #[test]
+    fn only_what_the_older_format_cannot_say_needs_the_newer() {
+        assert_eq!(sample(64, 8).encode().unwrap()[4..8], [0, 0, 0, 1]);
+        let mut emulated = sample(64, 8);
+        (emulated.status, emulated.grade) = (Status::Modelled, Grade::Emulated);
+        for entry in [assumed(64), emulated] {
+            let stored = entry.encode().unwrap();
+            assert_eq!(stored[4..8], [0, 0, 0, 2]);
+            assert_eq!(Entry::decode(&stored, "it").unwrap(), entry);
+        }
     }
 
     #[test]
@@ -404,7 +457,7 @@ pub(crate) mod tests {
         let mut bytes = sample(64, 8).encode().unwrap();
         bytes[7] = 9;
         let message = Entry::decode(&bytes, "the record").unwrap_err().to_string();
-        assert!(message.contains("format 9") && message.contains("reads up to 1"), "{message}");
+        assert!(message.contains("format 9") && message.contains("reads up to 2"), "{message}");
     }
 
     #[test]
@@ -418,6 +471,13 @@ pub(crate) mod tests {
         refused(|e| e.evidence = None, "evidence or times are missing");
         refused(|e| e.timing = None, "evidence or times are missing");
         refused(|e| e.grade = Grade::Modelled, "grade modelled");
+        refused(|e| e.grade = Grade::Assumed, "grade assumed");
+        refused(|e| e.status = Status::Modelled, "grade measured");
+        refused(
+            |e| (e.status, e.grade, e.evidence) = (Status::Modelled, Grade::Emulated, None),
+            "grade emulated, but evidence",
+        );
+        refused(|e| (e.status, e.grade) = (Status::Assumed, Grade::Assumed), "it is assumed, and has");
         refused(|e| e.evidence.as_mut().unwrap().rel_rms = f64::NAN, "no error figure");
         refused(|e| e.evidence.as_mut().unwrap().rel_rms = 0.5, "above the tolerance");
         refused(|e| e.evidence.as_mut().unwrap().max_ulp = Some(f64::INFINITY), "no error figure");

@@ -13,13 +13,18 @@ pub(crate) const OVERHEAD: usize = 4 + 4 + 4 + 32;
 pub(crate) struct Kind {
     /// Its first four bytes.
     pub(crate) magic: &'static [u8; 4],
-    /// The format that this build writes, and the highest that it reads.
+    /// The highest format that this build reads and writes.
     pub(crate) format: u32,
 }
 
 /// A record of one kind: it can be checked, has a place in a store, and is JSON inside.
 pub(crate) trait Stored: Serialize + DeserializeOwned {
     const KIND: Kind;
+
+    /// The format that this record is written in: the lowest that has all it needs, so that as many readers as can be know it.
+    fn format(&self) -> u32 {
+        Self::KIND.format
+    }
 
     /// Where it stands.
     fn place(&self) -> StoreKey;
@@ -43,7 +48,7 @@ pub(crate) trait Stored: Serialize + DeserializeOwned {
             u32::try_from(payload.len()).map_err(|_| invalid("it is larger than 4 GiB".to_owned()))?;
         let mut out = Vec::with_capacity(payload.len() + OVERHEAD);
         out.extend(Self::KIND.magic);
-        out.extend(Self::KIND.format.to_be_bytes());
+        out.extend(self.format().to_be_bytes());
         out.extend(length.to_be_bytes());
         out.extend(payload);
         let check = sum(&out);

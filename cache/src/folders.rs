@@ -55,6 +55,8 @@ pub struct Layout {
     pub cubins: PathBuf,
     /// The lock of the tuner that has the store open; names its holder.
     pub lock: PathBuf,
+    /// What a run of the tuner has done so far; there while it works, and after it was killed.
+    pub journal: PathBuf,
 }
 
 impl Layout {
@@ -66,6 +68,7 @@ impl Layout {
             snapshot: root.join("schedules.jetpack"),
             cubins: root.join("cubins"),
             lock: root.join("schedules.lock"),
+            journal: root.join("journal.jsonl"),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Which of two records of one task is kept, and the merging of whole packs by that rule.
 //!
-//! What a person pinned stays. Else verified beats imported beats modelled; among equals the better *evidence* wins: the search that ended by itself, the
+//! What a person pinned stays. Else verified beats imported beats modelled beats assumed; among equals the better *evidence* wins: the search that ended by itself, the
 //! more thorough effort, more samples, the later time. The smaller time is never a reason: on a noisy machine it would
 //! choose the luckiest run. The order is total, so the result does not depend on the order of the arguments.
 
 use crate::contents::Contents;
-use crate::entry::{Entry, NamedIntegers, schedule_text};
+use crate::entry::{Entry, NamedIntegers, Status, schedule_text};
 use crate::error::CacheError;
 use crate::failure::Failure;
 use crate::key::StoreKey;
@@ -83,7 +83,8 @@ pub fn merge(
             losers.push(if stronger { std::mem::replace(&mut best, entry) } else { entry });
         }
         let mut dropped: Vec<_> =
-            losers.into_iter().map(|l| l.schedule).filter(|s| *s != best.schedule).collect();
+            // An assumed record claims nothing that another could contradict.
+            losers.into_iter().filter(|l| l.status != Status::Assumed).map(|l| l.schedule).filter(|s| *s != best.schedule).collect();
         dropped.sort();
         dropped.dedup();
         conflicts.extend(dropped.into_iter().map(|dropped| Conflict {
@@ -181,17 +182,20 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::entry::CubinRef;
-    use crate::entry::tests::sample;
-    use crate::entry::{Grade, Status};
+    use crate::entry::Grade;
+    use crate::entry::tests::{assumed, sample};
     use crate::envelope::Stored as _;
     use crate::failure::tests::failure;
     use crate::trials::tests::trials;
     use proptest::prelude::*;
 
     fn entry() -> impl Strategy<Value = Entry> {
-        (1_i64..3, 1_i64..4, 0_usize..3, 0_u32..3, any::<bool>(), 0_u64..2, 0_usize..3, 1_u32..5).prop_map(
+        (1_i64..3, 1_i64..4, 0_usize..4, 0_u32..3, any::<bool>(), 0_u64..2, 0_usize..3, 1_u32..5).prop_map(
             |(tokens, tile, status, samples, complete, time, effort, median)| {
                 let mut e = sample(tokens, tile);
+                if status == 3 {
+                    return assumed(tokens);
+                }
                 e.status = [Status::Modelled, Status::Imported, Status::Verified][status];
                 e.grade = if e.status == Status::Modelled { Grade::Modelled } else { Grade::Measured };
                 e.search.complete = complete;
@@ -306,6 +310,18 @@ mod tests {
         let (kept, conflicts) = merge([lucky, thorough.clone()]).unwrap();
         assert_eq!(kept.into_values().collect::<Vec<_>>(), [thorough]);
         assert_eq!(conflicts[0].dropped["tile"], 16);
+    }
+
+    #[test]
+    fn any_record_beats_an_assumed_one_without_a_conflict() {
+        let mut modelled = sample(64, 8);
+        (modelled.status, modelled.grade) = (Status::Modelled, Grade::Modelled);
+        modelled.timing = None;
+        let mut later = assumed(64);
+        later.provenance.time += 1_000;
+        later.search.effort = "full".into();
+        let (kept, conflicts) = merge([later, modelled.clone()]).unwrap();
+        assert_eq!((kept.into_values().collect::<Vec<_>>(), conflicts), (vec![modelled], vec![]));
     }
 
     #[test]

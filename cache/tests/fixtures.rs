@@ -8,7 +8,7 @@ use common::entry;
 use jet_cache::failure::{CandidateKey, Failure, FailureKind};
 use jet_cache::pack::{self, Manifest};
 use jet_cache::trials::{Outcome, Trial, Trials};
-use jet_cache::{Contents, CubinRef, Digest, Entry, Fingerprint, Pack, TaskFields, TaskKey};
+use jet_cache::{Contents, CubinRef, Digest, Entry, Fingerprint, Grade, Pack, Status, TaskFields, TaskKey};
 use std::path::PathBuf;
 
 fn fixture(version: &str, name: &str) -> PathBuf {
@@ -40,8 +40,27 @@ fn v1_records_open() {
     bless("v1", "entry.bin", &written.encode().unwrap());
     let stored = std::fs::read(fixture("v1", "entry.bin")).unwrap();
     assert_eq!(Entry::decode(&stored, "fixture").unwrap(), written);
-    assert_eq!(jet_cache::entry::FORMAT, 1, "a new format needs fixtures of its own");
     assert_eq!(written.encode().unwrap(), stored, "the bytes of format 1 have changed");
+}
+
+/// What format 2 of the entry brought: a record of which nothing is known, and one that only an emulator has run.
+fn v3_entries() -> [(&'static str, Entry); 2] {
+    let (mut assumed, mut emulated) = (entry(1536, 64, 16), entry(1536, 64, 16));
+    (assumed.status, assumed.grade) = (Status::Assumed, Grade::Assumed);
+    (assumed.evidence, assumed.timing, assumed.search.complete) = (None, None, false);
+    (emulated.status, emulated.grade) = (Status::Modelled, Grade::Emulated);
+    [("entry.bin", assumed), ("emulated.bin", emulated)]
+}
+
+#[test]
+fn v2_records_open() {
+    for (name, written) in v3_entries() {
+        bless("v3", name, &written.encode().unwrap());
+        let stored = std::fs::read(fixture("v3", name)).unwrap();
+        assert_eq!(Entry::decode(&stored, "fixture").unwrap(), written);
+        assert_eq!(written.encode().unwrap(), stored, "the bytes of format 2 have changed");
+    }
+    assert_eq!(jet_cache::entry::FORMAT, 2, "a new format needs fixtures of its own");
 }
 
 #[test]

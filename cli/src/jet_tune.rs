@@ -4,7 +4,10 @@ use crate::command::completions;
 use crate::common::exit::{self, HELP};
 use crate::common::log::Verbosity;
 use crate::common::signal;
-use crate::tune::{coverage, diff, doctor, explain, export, gc, import, merge, pin, run, show};
+use crate::tune::{
+    coverage, diff, doctor, explain, export, gc, import, landscape, merge, pin, plan, run, show, verify,
+    worker,
+};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,6 +25,8 @@ struct JetTune {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Verify(Box<verify::VerifyArgs>),
+    Plan(Box<plan::PlanArgs>),
     Coverage(Box<coverage::CoverageArgs>),
     Show(show::ShowArgs),
     Explain(explain::ExplainArgs),
@@ -31,8 +36,11 @@ enum Command {
     Import(import::ImportArgs),
     Pin(pin::PinArgs),
     Gc(gc::GcArgs),
+    Landscape(landscape::LandscapeArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
 }
 
 /// Runs `jet-tune` with the arguments of this process and gives its exit code.
@@ -48,6 +56,8 @@ fn dispatch(tune: JetTune) -> Result<ExitCode> {
     let notes = tune.verbosity.notes();
     match tune.command {
         Command::Run(args) => run::run(&args, notes),
+        Command::Verify(args) => verify::run(&args, notes),
+        Command::Plan(args) => plan::run(&args, notes),
         Command::Coverage(args) => coverage::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -57,8 +67,10 @@ fn dispatch(tune: JetTune) -> Result<ExitCode> {
         Command::Import(args) => import::run(&args),
         Command::Pin(args) => pin::run(&args),
         Command::Gc(args) => gc::run(&args),
+        Command::Landscape(args) => landscape::run(&args, notes),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args, JetTune::command()),
+        Command::Worker(args) => worker::run(&args),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Peaks {
     pub device: &'static str,
     /// Streaming multiprocessors.
     pub sms: u32,
+    /// Clocks of an SM per second.
+    pub clock: f64,
     /// Bytes per second from device memory.
     pub bandwidth: f64,
     /// Dense bf16 FLOP/s with f32 accumulation.
@@ -96,11 +98,12 @@ const fn row(
     }
 }
 
-const fn peaks(device: &'static str, sms: u32, gbs: f64, tflops: [f64; 3], l2_mib: u64) -> Peaks {
+const fn peaks(device: &'static str, [sms, mhz]: [u32; 2], gbs: f64, tflops: [f64; 3], l2_mib: u64) -> Peaks {
     let [bf16, fp8, f32] = tflops;
     Peaks {
         device,
         sms,
+        clock: mhz as f64 * 1e6,
         bandwidth: gbs * 1e9,
         bf16: bf16 * 1e12,
         fp8: fp8 * 1e12,
@@ -112,14 +115,14 @@ const fn peaks(device: &'static str, sms: u32, gbs: f64, tflops: [f64; 3], l2_mi
 /// All of them, oldest first. Where an architecture has no fp8 rate of its own, its bf16 rate stands there.
 #[rustfmt::skip]
 pub const ALL: &[Arch] = &[
-    row("sm_80", 80, [163, 164], [2048, 32], AMPERE, peaks("A100", 108, 1_800.0, [312.0, 312.0, 19.5], 40)),
-    row("sm_86", 86, [99, 100], [1536, 16], AMPERE, peaks("A40", 84, 696.0, [149.7, 149.7, 37.4], 6)),
-    row("sm_89", 89, [99, 100], [1536, 24], Abilities { fp8_mma: true, ..AMPERE }, peaks("L40S", 142, 864.0, [362.0, 733.0, 91.6], 96)),
-    row("sm_90a", 90, [227, 228], [2048, 32], HOPPER, peaks("H200", 132, 4_300.0, [790.0, 1_500.0, 67.0], 60)),
-    row("sm_100a", 100, [227, 228], [2048, 32], BLACKWELL, peaks("B200", 148, 7_700.0, [2_250.0, 4_500.0, 80.0], 126)),
-    row("sm_103a", 103, [227, 228], [2048, 32], BLACKWELL, peaks("B300", 148, 7_700.0, [2_500.0, 5_000.0, 80.0], 126)),
-    row("sm_120a", 120, [99, 100], [1536, 24], CONSUMER_BLACKWELL, peaks("RTX 5090", 170, 1_792.0, [209.5, 419.0, 104.8], 96)),
-    row("sm_121a", 121, [99, 100], [1536, 24], CONSUMER_BLACKWELL, peaks("GB10", 48, 273.0, [125.0, 250.0, 31.0], 24)),
+    row("sm_80", 80, [163, 164], [2048, 32], AMPERE, peaks("A100", [108, 1410], 1_800.0, [312.0, 312.0, 19.5], 40)),
+    row("sm_86", 86, [99, 100], [1536, 16], AMPERE, peaks("A40", [84, 1740], 696.0, [149.7, 149.7, 37.4], 6)),
+    row("sm_89", 89, [99, 100], [1536, 24], Abilities { fp8_mma: true, ..AMPERE }, peaks("L40S", [142, 2520], 864.0, [362.0, 733.0, 91.6], 96)),
+    row("sm_90a", 90, [227, 228], [2048, 32], HOPPER, peaks("H200", [132, 1980], 4_300.0, [790.0, 1_500.0, 67.0], 60)),
+    row("sm_100a", 100, [227, 228], [2048, 32], BLACKWELL, peaks("B200", [148, 1965], 7_700.0, [2_250.0, 4_500.0, 80.0], 126)),
+    row("sm_103a", 103, [227, 228], [2048, 32], BLACKWELL, peaks("B300", [148, 1965], 7_700.0, [2_500.0, 5_000.0, 80.0], 126)),
+    row("sm_120a", 120, [99, 100], [1536, 24], CONSUMER_BLACKWELL, peaks("RTX 5090", [170, 2407], 1_792.0, [209.5, 419.0, 104.8], 96)),
+    row("sm_121a", 121, [99, 100], [1536, 24], CONSUMER_BLACKWELL, peaks("GB10", [48, 2523], 273.0, [125.0, 250.0, 31.0], 24)),
 ];
 
 /// A name that is no architecture of ours.

@@ -21,6 +21,7 @@
 pub mod arch;
 pub mod emit;
 pub mod fuse;
+pub mod gpu;
 pub mod kernel;
 pub mod launch;
 mod lower;

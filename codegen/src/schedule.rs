@@ -267,6 +267,13 @@ pub trait Family: Sync {
     fn default_values(&self, _problem: &Problem) -> Values {
         default_values(self.params())
     }
+
+    /// What the family's cost model expects a legal schedule to take, in a unit of the problem's own: only quotients between
+    /// schedules of one problem mean something. `None` where there is no model. Grade: *modelled*; it orders a search and
+    /// never decides it.
+    fn cost(&self, _problem: &Problem, _values: &Values) -> Option<f64> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -189,3 +189,30 @@ fn nothing_is_counted_unless_it_was_asked_for() {
     let report = emulator.launch(module, &LaunchConfig::new("k", 1, 32), &[]).unwrap();
     assert!(report.counters.is_none());
 }
+
+#[test]
+fn a_sample_runs_clusters_from_the_middles_of_equal_parts_of_the_grid() {
+    // Each CTA writes the byte of its number, once.
+    let body = "mov.u32 %r2, %ctaid.x;\ncvt.u64.u32 %rd2, %r2;\nadd.s64 %rd3, %rd1, %rd2;\nmov.u16 %h1, 1;\nst.global.u8 [%rd3], %h1;";
+    let text = format!(
+        ".version 8.0\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 p)\n{{\n\
+         .reg .b16 %h<9>; .reg .b32 %r<9>; .reg .b64 %rd<9>;\nld.param.u64 %rd1, [p];\n{body}\nret;\n}}\n"
+    );
+    for (sample, expected) in [
+        (Some(4), vec![8, 24, 40, 56]),
+        (Some(100), (0..64).collect()),
+        (None, (0..64).collect::<Vec<usize>>()),
+    ] {
+        let checks = Checks::NONE;
+        let options = EmulatorOptions { checks, sample, counters: true, ..EmulatorOptions::default() };
+        let mut emulator = Emulator::new(options);
+        let module = emulator.load(&text).unwrap();
+        let buffer = emulator.alloc_zeroed("buffer", 64).unwrap();
+        let report = emulator.launch(module, &LaunchConfig::new("k", 64, 1), &[Arg::Buffer(buffer)]).unwrap();
+        let bytes = emulator.read(buffer).unwrap();
+        let ran: Vec<usize> = (0..64).filter(|i| bytes[*i] == 1).collect();
+        assert_eq!(ran, expected, "{sample:?}");
+        let written = report.counters.unwrap().buffers[0].unique_written_bytes;
+        assert_eq!(written, expected.len() as u64);
+    }
+}

@@ -117,6 +117,11 @@ pub trait Device: Send + Sync {
     }
     /// Its identity for schedules.
     fn fingerprint(&self) -> Fingerprint;
+    /// Compiler and version behind its kernels, as in `nvrtc 12.9`; empty where the kernels are part of the program, or
+    /// no compiler is found.
+    fn toolchain(&self) -> String {
+        String::new()
+    }
     /// Bytes a model may take, where the device knows.
     fn memory_available(&self) -> Option<u64>;
     /// The kernel families that have something to tune.
@@ -217,23 +222,45 @@ pub struct ErrorStats {
     pub rel_rms: f64,
     /// The largest `rel_rms` this kernel's arithmetic allows.
     pub allowed: f64,
+    /// Mean absolute difference.
+    pub mean_abs: f64,
+    /// Largest difference in units of the last place of the expected value, as a float32 has it. Where values cancel
+    /// to nearly nothing this is large without anything being wrong.
+    pub max_ulp: f64,
 }
 
 impl ErrorStats {
     /// The difference of `got` from `expected`; anything that is not a number makes it infinite.
     pub fn of(got: &[f32], expected: &[f32], allowed: f64) -> Self {
         if got.len() != expected.len() {
-            return Self { max_abs: f64::INFINITY, rel_rms: f64::INFINITY, allowed };
+            let infinite = f64::INFINITY;
+            return Self {
+                max_abs: infinite,
+                rel_rms: infinite,
+                allowed,
+                mean_abs: infinite,
+                max_ulp: infinite,
+            };
         }
-        let (mut max_abs, mut square, mut reference) = (0.0f64, 0.0f64, 0.0f64);
+        let (mut max_abs, mut sum, mut max_ulp) = (0.0f64, 0.0f64, 0.0f64);
+        let (mut square, mut reference) = (0.0f64, 0.0f64);
         for (g, e) in got.iter().zip(expected) {
             let d = (f64::from(*g) - f64::from(*e)).abs();
             let d = if d.is_nan() { f64::INFINITY } else { d };
             max_abs = max_abs.max(d);
+            sum += d;
+            let last_place = f64::from(e.abs().next_up()) - f64::from(e.abs());
+            max_ulp = max_ulp.max(d / last_place);
             square += d * d;
             reference += f64::from(*e) * f64::from(*e);
         }
-        Self { max_abs, rel_rms: (square / reference.max(f64::MIN_POSITIVE)).sqrt(), allowed }
+        Self {
+            max_abs,
+            rel_rms: (square / reference.max(f64::MIN_POSITIVE)).sqrt(),
+            allowed,
+            mean_abs: sum / got.len().max(1) as f64,
+            max_ulp,
+        }
     }
 
     /// Whether the output is as right as its arithmetic allows. Not-a-number is not.
@@ -242,11 +269,60 @@ impl ErrorStats {
     }
 }
 
-/// What an emulated device counted in the launches of one run. Graded as emulated, but for `seconds`.
+/// Seconds that the resources of a machine are busy with a run, by a model of the hardware.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Roofs {
+    /// Device memory, or the L2 cache where that takes longer.
+    pub memory: f64,
+    /// Tensor cores.
+    pub tensor: f64,
+    /// The schedulers, which issue instructions.
+    pub issue: f64,
+    /// Shared memory.
+    pub shared: f64,
+}
+
+impl Roofs {
+    /// Each with its name.
+    pub fn all(&self) -> [(&'static str, f64); 4] {
+        let names = ["memory", "tensor cores", "instructions", "shared memory"];
+        let seconds = [self.memory, self.tensor, self.issue, self.shared];
+        std::array::from_fn(|i| (names[i], seconds[i]))
+    }
+
+    /// The one that takes longest.
+    pub fn highest(&self) -> (&'static str, f64) {
+        let [first, rest @ ..] = self.all();
+        rest.into_iter().fold(first, |most, roof| if roof.1 > most.1 { roof } else { most })
+    }
+
+    /// Both, one after the other.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            memory: self.memory + other.memory,
+            tensor: self.tensor + other.tensor,
+            issue: self.issue + other.issue,
+            shared: self.shared + other.shared,
+        }
+    }
+}
+
+/// What an emulated device counted in the launches of one run. Graded as emulated, but for `seconds` and `roofs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Counted {
     /// Launches.
     pub launches: u64,
+    /// CTAs of all launches.
+    pub ctas: u64,
+    /// CTAs that were run. Where it is fewer, the counts below are those of these CTAs times the quotient.
+    pub ran: u64,
+    /// CTAs that an SM holds at a time, in the launch that allows fewest.
+    pub resident: u32,
+    /// Registers of a thread, in the launch that takes most; 0 where no assembler was asked.
+    pub registers: u32,
+    /// Bytes that a thread stores and loads because registers ran out, by the text.
+    pub spilled_bytes: u64,
     /// Instructions of warps.
     pub warp_instructions: u64,
     /// Multiplications and additions of tensor instructions.
@@ -259,6 +335,8 @@ pub struct Counted {
     pub wavefronts: u64,
     /// Passes that would have done without bank conflicts.
     pub ideal_wavefronts: u64,
+    /// What each resource of the hardware takes; modelled.
+    pub roofs: Roofs,
     /// Seconds on the hardware that stands for the architecture, by a roofline over these counts; modelled.
     pub seconds: f64,
 }
@@ -278,6 +356,10 @@ pub trait Bench {
     }
     /// Bytes one run must move and FLOPs it must do at least.
     fn floor(&self) -> (u64, u64);
+    /// Seed of its inputs, where they are made from one.
+    fn inputs_seed(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Token counts that schedules are tuned for, each standing for the counts down to the one before: those an executable

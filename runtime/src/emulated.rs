@@ -1,15 +1,18 @@
 //! `emulated:ARCH`: the PTX interpreter as a GPU. It runs the very kernels that ship, slowly, with every access
 //! checked: a stray access, a value that nobody wrote, a race or a misused barrier is an error of the run.
 
+mod absent;
 mod model;
+
+pub use absent::AbsentGpu;
 
 use crate::Error;
 use crate::cpu::CpuDevice;
 use crate::device::{Counted, Device as _, Fingerprint, Grade};
 use crate::gpu::{Backend, Driver, GpuDevice, LaunchSpec, Memory, Module, Place, Value, fault, store};
-use jet_codegen::arch::{self, Arch};
+use jet_codegen::arch::{self, Arch, Peaks};
 use jet_codegen::kernel::Elem;
-use jet_codegen::nvrtc::{Compiled, CubinStore, Output};
+use jet_codegen::nvrtc::{Compiled, CubinStore, Output, Resources};
 use jet_emu::exec::{Arg, BufferId, Emulator, EmulatorOptions, LaunchConfig, ModuleId};
 use jet_emu::tensor::{MapElement, SwizzleMode, TensorMapSpec};
 use std::collections::BTreeMap;
@@ -91,14 +94,9 @@ impl Driver for Emulated {
         let emulator = Emulator::new(options);
         let cubins = std::env::var(CUBINS).unwrap_or_default();
         Ok(Box::new(Machine {
-            name: self.name(),
-            arch: self.arch,
-            emulator,
             cubins: cubins == "1" || cubins == "only",
             runs: cubins != "only",
-            buffers: vec![],
-            modules: vec![],
-            counted: None,
+            ..Machine::new(self.name(), self.arch, self.arch.peaks, emulator)
         }))
     }
 }
@@ -106,18 +104,42 @@ impl Driver for Emulated {
 struct Machine {
     name: String,
     arch: &'static Arch,
+    /// Of the GPU whose times are modelled.
+    peaks: Peaks,
     emulator: Emulator,
     /// Whether cubins are compiled too.
     cubins: bool,
     /// Whether anything is run.
     runs: bool,
     buffers: Vec<BufferId>,
-    modules: Vec<ModuleId>,
+    modules: Vec<(ModuleId, Vec<(String, Resources)>)>,
     /// What was counted since somebody asked.
     counted: Option<Counted>,
 }
 
 impl Machine {
+    fn new(name: String, arch: &'static Arch, peaks: Peaks, emulator: Emulator) -> Self {
+        let (buffers, modules) = (Vec::new(), Vec::new());
+        Self { name, arch, peaks, emulator, cubins: false, runs: true, buffers, modules, counted: None }
+    }
+
+    /// The shape of a launch, or why it cannot be.
+    fn shape(&self, spec: &LaunchSpec<'_>) -> Result<model::Shape, Error> {
+        let ctas: u64 = spec.grid.iter().map(|n| u64::from(*n)).product();
+        let cluster: u64 = spec.cluster.iter().map(|n| u64::from(*n)).product();
+        let ran = self.emulator.options().sample.map_or(ctas, |most| ctas.min(most.max(1) * cluster));
+        let of = |(name, resources): &(String, Resources)| (name == spec.entry).then_some(*resources);
+        let resources = self.modules[spec.module.0].1.iter().find_map(of);
+        let shape = model::Shape { ctas, ran, threads: spec.block, smem: spec.smem, resources };
+        if let Some(r) = resources.filter(|_| shape.resident(self.arch) == 0) {
+            return Err(self.fault(format!(
+                "`{}` does not fit: an SM of {} has no room for {} threads of {} registers and {} bytes of shared memory",
+                spec.entry, self.arch, spec.block, r.registers, spec.smem + r.static_smem
+            )));
+        }
+        Ok(shape)
+    }
+
     fn buffer(&self, place: Place) -> BufferId {
         self.buffers[place.memory.0]
     }
@@ -183,6 +205,10 @@ impl Backend for Machine {
         true
     }
 
+    fn computes(&self) -> bool {
+        self.emulator.options().sample.is_none()
+    }
+
     fn alloc(&mut self, name: &str, bytes: u64) -> Result<Memory, Error> {
         let bytes = if self.runs { bytes } else { 1 };
         let id = self.emulator.alloc(name, bytes).map_err(|e| self.fault(e))?;
@@ -218,7 +244,7 @@ impl Backend for Machine {
             return Ok(Module(0));
         }
         let id = self.emulator.load(&compiled.ptx).map_err(|e| self.fault(e))?;
-        self.modules.push(id);
+        self.modules.push((id, compiled.resources.clone()));
         Ok(Module(self.modules.len() - 1))
     }
 
@@ -234,12 +260,11 @@ impl Backend for Machine {
             cluster: (spec.cluster != [1; 3]).then_some(spec.cluster),
             dynamic_shared: spec.smem,
         };
-        let module = self.modules[spec.module.0];
+        let shape = self.shape(spec)?;
+        let module = self.modules[spec.module.0].0;
         let report = self.emulator.launch(module, &config, &args).map_err(|e| self.fault(e))?;
         if let Some(counters) = &report.counters {
-            let ctas = spec.grid.iter().map(|n| u64::from(*n)).product();
-            let shape = model::Shape { ctas, threads: spec.block, smem: spec.smem };
-            model::add(self.counted.get_or_insert_default(), self.arch, shape, counters);
+            model::add(self.counted.get_or_insert_default(), self.arch, &self.peaks, shape, counters);
         }
         if report.clean() {
             return Ok(());

@@ -90,6 +90,8 @@ pub(crate) struct Device<'a> {
     /// Seconds that preparing a candidate takes, and how often it was done.
     pub(crate) prepare: f64,
     pub(crate) prepared: Cell<usize>,
+    /// Seconds that a run takes at least.
+    pub(crate) bound: Option<f64>,
     /// Sets the flag when so many seconds have passed.
     pub(crate) stop_at: Option<(f64, &'a AtomicBool)>,
 }
@@ -107,6 +109,7 @@ impl<'a> Device<'a> {
             timed: RefCell::default(),
             prepare: 50e-6,
             prepared: Cell::new(0),
+            bound: None,
             stop_at: None,
         }
     }
@@ -138,6 +141,9 @@ impl Workbench for Device<'_> {
     }
     fn reference(&self) -> String {
         "invented reference 1".to_owned()
+    }
+    fn bound(&self, _floor: (u64, u64)) -> Option<f64> {
+        self.bound
     }
 }
 

@@ -21,7 +21,7 @@ pub use sweep::{Sweep, Swept};
 use crate::contents::Contents;
 use crate::cubins::CubinStore;
 use crate::digest::Digest;
-use crate::entry::Entry;
+use crate::entry::{Entry, Status};
 use crate::error::CacheError;
 use crate::folders::Layout;
 use crate::key::StoreKey;
@@ -55,6 +55,8 @@ pub enum Committed {
     Stored,
     /// The task's record is pinned, and stays as it is.
     KeptPinned,
+    /// The task's record was measured and the new one is modelled: it stays as it is.
+    KeptStronger,
 }
 
 impl Overlay {
@@ -117,7 +119,8 @@ impl Overlay {
         self.entries.values()
     }
 
-    /// Stores a record in place of an older one of the same task, unless that one is pinned and this one is not. When this
+    /// Stores a record in place of an older one of the same task, unless that one is pinned and this one is not, or that one
+    /// was measured and this one is modelled. When this
     /// returns, neither a kill nor a power cut takes it away, and sessions that start from now on see it.
     ///
     /// # Errors
@@ -132,6 +135,10 @@ impl Overlay {
         let key = entry.key.store_key();
         if !entry.pinned && self.entries.get(key).is_some_and(|there| there.pinned) {
             return Ok(Committed::KeptPinned);
+        }
+        let measured = |there: &Entry| there.status != Status::Modelled;
+        if entry.status == Status::Modelled && self.entries.get(key).is_some_and(measured) {
+            return Ok(Committed::KeptStronger);
         }
         self.put_entries(vec![entry]).map(|()| Committed::Stored)
     }

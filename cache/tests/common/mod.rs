@@ -48,6 +48,7 @@ pub(crate) fn entry(n: i64, tokens: i64, tile: i64) -> Entry {
             command: "jet-tune run tiny-hybrid".into(),
             time: 1_700_000_000,
             host: "ab12".into(),
+            reason: String::new(),
         },
         cubins: Vec::new(),
         pinned: false,

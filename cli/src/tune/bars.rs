@@ -5,15 +5,32 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jet_autotune::report::time;
 use jet_autotune::{Event, Outcome, Progress, TaskReport};
 use std::io::{self, IsTerminal as _};
+use std::time::Instant;
 
 /// Shows progress in one of two ways, or not at all.
 pub(crate) enum Bars {
     /// Nobody wants to see it.
     Silent,
     /// A line per finished task.
-    Lines,
+    Lines(Lines),
     /// Two bars that are redrawn.
     Drawn(Box<Drawn>),
+}
+
+/// What is counted for lines.
+pub(crate) struct Lines {
+    begun: Instant,
+    open: usize,
+    worked: usize,
+}
+
+impl Lines {
+    /// About how long it still takes, by the tasks so far.
+    fn left(&self) -> String {
+        let open = self.open.saturating_sub(self.worked);
+        let each = self.begun.elapsed().as_secs_f64() / self.worked.max(1) as f64;
+        if open == 0 { String::new() } else { format!("; about {:.0} s left", each * open as f64) }
+    }
 }
 
 /// The bars of a terminal.
@@ -29,7 +46,7 @@ impl Bars {
     pub(crate) fn new(notes: bool) -> Self {
         match (notes, io::stderr().is_terminal()) {
             (false, _) => Bars::Silent,
-            (true, false) => Bars::Lines,
+            (true, false) => Bars::Lines(Lines { begun: Instant::now(), open: 0, worked: 0 }),
             (true, true) => Bars::Drawn(Box::new(Drawn::new())),
         }
     }
@@ -57,8 +74,11 @@ impl Drawn {
                 self.current.set_message(self.label.clone());
                 self.tasks.tick();
             }
-            Event::Round { tried, racing, best, best_seconds, default_seconds } => {
-                let best = format!("best {} ({best})", time(best_seconds * 1e9));
+            Event::Round { tried, racing, best, best_seconds, default_seconds, bound_seconds } => {
+                let floor = bound_seconds.filter(|bound| *bound > 0.0);
+                let floor = floor
+                    .map_or_else(String::new, |bound| format!(", {:.2}x its bound", best_seconds / bound));
+                let best = format!("best {} ({best}{floor})", time(best_seconds * 1e9));
                 let default = time(default_seconds * 1e9);
                 let message =
                     format!("{}: {tried} tried, {racing} racing, {best}, default {default}", self.label);
@@ -81,12 +101,14 @@ impl Progress for Bars {
         match self {
             Bars::Silent => {}
             Bars::Drawn(drawn) => drawn.event(event),
-            Bars::Lines => match event {
+            Bars::Lines(lines) => match event {
                 Event::Planned { tasks, stored } => {
+                    lines.open = tasks - stored;
                     output::complain(&format!("{tasks} tasks, {stored} of them stored already"));
                 }
                 Event::TaskFinished { index, tasks, report } if worked_on(report) => {
-                    output::complain(&line(*index, *tasks, report));
+                    lines.worked += 1;
+                    output::complain(&format!("{}{}", line(*index, *tasks, report), lines.left()));
                 }
                 Event::TaskStarted { .. } | Event::Round { .. } | Event::TaskFinished { .. } => {}
             },
@@ -111,7 +133,11 @@ fn worked_on(report: &TaskReport) -> bool {
 fn line(index: usize, tasks: usize, report: &TaskReport) -> String {
     let head = format!("[{}/{tasks}] {} {}", index + 1, report.task, report.outcome);
     match report.best_ns {
-        Some(best) => format!("{head}: {} ({:.2}x) {}", time(best), report.speedup(), report.schedule),
+        Some(best) => {
+            let bound = report.bound_ns.filter(|bound| *bound > 0.0);
+            let bound = bound.map_or_else(String::new, |bound| format!(", {:.2}x its bound", best / bound));
+            format!("{head}: {} ({:.2}x{bound}) {}", time(best), report.speedup(), report.schedule)
+        }
         None => format!("{head}: {}", report.note),
     }
 }

@@ -49,6 +49,9 @@ pub(crate) struct CoverageArgs {
     json: bool,
 }
 
+/// The status of a record that claims nothing.
+const ASSUMED: &str = "assumed";
+
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a str,
@@ -56,6 +59,8 @@ struct Report<'a> {
     exact: usize,
     bucket: usize,
     default: usize,
+    /// Of the exact ones, those of which nothing was measured.
+    assumed: usize,
     complete: bool,
     fresh: bool,
     #[serde(flatten)]
@@ -100,6 +105,7 @@ pub(crate) fn run(args: &CoverageArgs) -> Result<ExitCode> {
         exact: found.count(Rung::Exact),
         bucket: found.count(Rung::Bucket),
         default: found.count(Rung::Default),
+        assumed: found.tasks.iter().filter(|t| t.status.as_deref() == Some(ASSUMED)).count(),
         complete: found.is_complete(),
         fresh: found.is_fresh(),
         coverage: &found,
@@ -132,6 +138,12 @@ fn shown(report: &Report<'_>) -> String {
     let unused = report.coverage.unused.len();
     out +=
         &format!("exact {exact}, bucket {bucket}, default {default}; {unused} stored records are not used\n");
+    if report.assumed > 0 {
+        out += &format!(
+            "of {} nothing was measured, they have the default: jet-tune run TARGET\n",
+            report.assumed
+        );
+    }
     if !report.complete {
         out += "for the rest: jet-tune run TARGET\n";
     }

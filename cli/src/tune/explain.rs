@@ -163,6 +163,9 @@ fn record(entry: &Entry) -> Table {
     for (name, value) in &entry.soft {
         table.row([format!("soft {name}"), value.clone()]);
     }
+    if !entry.provenance.reason.is_empty() {
+        table.row(["reason".to_owned(), entry.provenance.reason.clone()]);
+    }
     table.row(["made by".to_owned(), format!("jet {}: {}", entry.provenance.jet, entry.provenance.command)]);
     table
 }

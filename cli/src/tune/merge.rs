@@ -13,16 +13,17 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Merge packs into one, record by record: pinned before verified before imported before modelled, then the better
-/// evidence; never blindly the smaller time. The result does not depend on the order of the packs.
+/// Merge packs into one, record by record: pinned before verified before imported before modelled before assumed, then the
+/// better evidence; never blindly the smaller time. The result does not depend on the order of the packs.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   jet-tune merge rank0.jetpack rank1.jetpack -o all.jetpack
   jet-tune merge *.jetpack -o all.jetpack --strict
+  jet-tune merge ~/.cache/jet/schedules-*-of-8 -o all.jetpack   # what the ranks of a fleet have left
 
 Exit codes: 0 ok (conflicts are listed), 1 a pack cannot be read or, with --strict, there are conflicts, 2 usage.")]
 pub(crate) struct MergeArgs {
-    /// The packs; `local` stands for the local store.
+    /// The packs, or folders of stores; `local` stands for the local store.
     #[arg(required = true, num_args = 1.., value_name = "PACK")]
     packs: Vec<PathBuf>,
     /// Where the merged pack is written.

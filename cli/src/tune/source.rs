@@ -4,7 +4,7 @@
 use crate::common::output;
 use anyhow::{Result, anyhow};
 use jet_cache::folders::{Layout, schedules_folder};
-use jet_cache::{Contents, Entry, Manifest, Pack};
+use jet_cache::{Contents, Entry, Manifest, Overlay, Pack};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,8 +42,22 @@ pub(super) fn existing(path: &Path) -> Result<Pack> {
     Pack::load(path)?.ok_or_else(|| anyhow!("there is no file {}", path.display()))
 }
 
-/// All of a pack file with its manifest, or, for the word `local`, the entries of the local store.
+/// All of a pack file with its manifest; for the word `local`, the entries of the local store; for a store's folder,
+/// as the ranks of a fleet leave them, all of that store.
 pub(super) fn contents(path: &Path) -> Result<(Contents, Manifest)> {
+    if path.is_dir() {
+        let layout = Layout::of(path);
+        if !layout.snapshot.exists() {
+            return Err(anyhow!("{} is no store: it has no {}", path.display(), layout.snapshot.display()));
+        }
+        let mut overlay = Overlay::open(path, env!("CARGO_PKG_VERSION"))?;
+        let all = overlay.contents();
+        overlay.notices().iter().for_each(|notice| output::complain(&format!("note: {notice}")));
+        // Not the present time: the result must not depend on when it is asked for.
+        let created = all.entries.values().map(|entry| entry.provenance.time).max().unwrap_or(0);
+        let manifest = Manifest::describe(all.entries.values(), env!("CARGO_PKG_VERSION"), created);
+        return Ok((all, manifest));
+    }
     let file = if path == Path::new(LOCAL) { local_snapshot()? } else { path.to_owned() };
     let pack = existing(&file)?;
     Ok((Contents::of_pack(&pack)?, pack.manifest().clone()))

@@ -3,8 +3,10 @@
 use crate::model::{Home, done};
 
 const JET: [&str; 8] = ["run", "chat", "spec", "plan", "check", "bench", "doctor", "completions"];
-const TUNE: [&str; 12] = [
+const TUNE: [&str; 15] = [
     "run",
+    "plan",
+    "verify",
     "coverage",
     "show",
     "explain",
@@ -14,6 +16,7 @@ const TUNE: [&str; 12] = [
     "import",
     "pin",
     "gc",
+    "landscape",
     "doctor",
     "completions",
 ];
@@ -76,4 +79,7 @@ fn command_lines_that_make_no_sense_are_usage_errors() {
     done(home.tune(&["run", &small, "--budget", "soon"])).fails(2, &["90s, 3m or 1h"]);
     done(home.tune(&["run", &small, "--effort", "much"])).fails(2, &["none, quick, full"]);
     done(home.tune(&["run", &small, "--tokens", "1,0"])).fails(2, &["--tokens has a 0"]);
+    done(home.tune(&["run", &small, "--shard", "4/4"])).fails(2, &["numbered from 0 to 3"]);
+    done(home.tune(&["run", &small, "--device", "cpu,cpu"])).fails(2, &["cpu twice"]);
+    done(home.tune(&["run", &small, "--stop-within", "near"])).fails(2, &["no percentage"]);
 }

@@ -83,6 +83,9 @@ fn an_interrupted_tuner_keeps_what_is_finished() {
     let ended = Done::of(child.wait_with_output().unwrap());
     assert_eq!(ended.code, 130, "{rest}");
     assert!(ended.out.contains("; stopped"), "{}", ended.out);
+    // What was not reached has its default, and what was begun is in the journal.
+    done(home.tune(&["coverage", &small, "--threads", "1"])).ok();
+    assert!(files(&home.cache()).contains(&"journal.jsonl".to_owned()));
     let stored = done(home.tune(&["show", "--json"])).ok().json();
     assert!(!stored.as_array().unwrap().is_empty());
     assert!(files(&home.cache()).iter().all(|f| !f.contains(".tmp")));

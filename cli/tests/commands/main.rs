@@ -5,6 +5,7 @@ mod check_and_doctor;
 mod help;
 mod interrupts;
 mod model;
+mod plan;
 mod run;
 mod spec;
 mod store;

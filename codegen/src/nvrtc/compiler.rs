@@ -68,6 +68,12 @@ impl Compiler {
         versions.into_iter().find_map(|v| store.get(&digest(&job.source, &options, &v)))
     }
 
+    /// The version of NVRTC behind what it gives: of the sealed store where there is one, since that is asked first.
+    pub fn version(&self) -> String {
+        let own = || self.nvrtc.map(Nvrtc::version).unwrap_or_default();
+        self.sealed.clone().unwrap_or_else(own)
+    }
+
     /// One source.
     pub fn compile(&self, job: &Job) -> Result<Compiled, NvrtcError> {
         let key = (&*job.source, job.arch, job.output);

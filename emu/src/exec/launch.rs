@@ -304,7 +304,8 @@ fn check_cluster(program: &Program, config: &LaunchConfig) -> Result<[u32; 3], L
 }
 
 fn run_all(run: &Run<'_>) -> Option<Counting> {
-    let total = product(run.grid) / u64::from(run.cluster_size());
+    let all = product(run.grid) / u64::from(run.cluster_size());
+    let total = run.options.sample.map_or(all, |most| most.clamp(1, all));
     let next = AtomicU64::new(0);
     // One thread where things are checked: the seed alone decides then.
     let threads = if run.checks.any() { 1 } else { run.options.threads.max(1) };
@@ -312,10 +313,10 @@ fn run_all(run: &Run<'_>) -> Option<Counting> {
     let work = |slot: usize| {
         let slot = slot as u32 * 1000;
         match (run.checks.any(), run.options.counters) {
-            (false, false) => worker::<false, false>(run, &next, total, slot),
-            (false, true) => worker::<false, true>(run, &next, total, slot),
-            (true, false) => worker::<true, false>(run, &next, total, slot),
-            (true, true) => worker::<true, true>(run, &next, total, slot),
+            (false, false) => worker::<false, false>(run, &next, [total, all], slot),
+            (false, true) => worker::<false, true>(run, &next, [total, all], slot),
+            (true, false) => worker::<true, false>(run, &next, [total, all], slot),
+            (true, true) => worker::<true, true>(run, &next, [total, all], slot),
         }
     };
     if threads == 1 {

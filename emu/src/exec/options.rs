@@ -40,6 +40,9 @@ pub struct EmulatorOptions {
     pub instruction_limit: u64,
     /// Whether to count.
     pub counters: bool,
+    /// Clusters of a launch that are run at most, spread evenly over the grid; the others do nothing. For counters of a
+    /// launch that is too large to be run as a whole: its results are none.
+    pub sample: Option<u64>,
     /// CTAs that are resident at a time on a host thread at least; more are admitted when nobody goes on.
     pub resident: Option<usize>,
     /// Bytes of the heap of `malloc`.
@@ -55,6 +58,7 @@ impl Default for EmulatorOptions {
             accumulation: Accumulation::Exact,
             instruction_limit: 20_000_000_000,
             counters: false,
+            sample: None,
             resident: None,
             heap_bytes: 8 << 20,
         }

@@ -255,11 +255,11 @@ fn window(run: &Run<'_>) -> usize {
     by_threads.min(by_shared).clamp(1, 32) as usize
 }
 
-/// Runs clusters until none is left.
+/// Runs clusters until none is left: `total` of the `all` that the grid has, from the middles of equal parts of it.
 pub(crate) fn worker<const CHECK: bool, const COUNT: bool>(
     run: &Run<'_>,
     next: &AtomicU64,
-    total: u64,
+    [total, all]: [u64; 2],
     first_slot: u32,
 ) -> Option<Counting> {
     let buffers = || run.global.iter().map(|(_, b)| (b.name.as_str(), b.base, b.len));
@@ -278,7 +278,7 @@ pub(crate) fn worker<const CHECK: bool, const COUNT: bool>(
                 slots += 1;
                 Cluster::new(slots - 1)
             });
-            cluster.reset(run, index);
+            cluster.reset(run, (2 * index + 1) * all / (2 * total));
             resident.push(cluster);
         }
         if resident.is_empty() {

@@ -17,10 +17,9 @@ pub use ffi::Context;
 
 use crate::Error;
 use crate::device::{Device, Fingerprint, Grade};
-use crate::gpu::{Backend, Driver, GpuDevice, fault, store};
+use crate::gpu::{Backend, Driver, GpuDevice, fault, identity, store};
 use jet_codegen::arch::{self, Arch};
 use machine::Machine;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -228,16 +227,12 @@ impl Driver for Cuda {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        let own = |(k, v): (&str, String)| (k.to_owned(), v);
         let f = &self.facts;
-        let hard = [
-            ("device", "cuda".to_owned()),
-            ("arch", self.arch.name.to_owned()),
-            ("gpu", f.name.clone()),
-            ("sms", f.sms.to_string()),
-        ];
         let soft = [("driver", f.version.to_string()), ("memory", f.memory.to_string())];
-        Fingerprint { hard: hard.map(own).into(), soft: BTreeMap::from(soft.map(own)) }
+        Fingerprint {
+            hard: identity(self.arch, &f.name, f.sms),
+            soft: soft.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
     }
 
     fn memory_available(&self) -> Option<u64> {

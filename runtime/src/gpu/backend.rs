@@ -91,6 +91,10 @@ pub trait Backend: Send {
     fn image(&self) -> Output;
     /// Whether each buffer has an allocation of its own, so that stray accesses are seen, rather than a part of one.
     fn separate_buffers(&self) -> bool;
+    /// Whether launches are run as a whole. Where they are not, they are only counted, and their results are none.
+    fn computes(&self) -> bool {
+        true
+    }
     /// Memory whose content is undefined.
     fn alloc(&mut self, name: &str, bytes: u64) -> Result<Memory, Error>;
     /// From host to device.

@@ -8,7 +8,7 @@ use crate::device::{Bench, Device, Executable, Fingerprint, Footprint, Grade, Lo
 use jet_codegen::arch::Arch;
 use jet_codegen::kernel::families;
 use jet_codegen::launch::{self, Operand, Plan};
-use jet_codegen::nvrtc::CubinStore;
+use jet_codegen::nvrtc::{Compiler, CubinStore};
 use jet_codegen::program::Program;
 use jet_codegen::schedule::{Family, Problem};
 use jet_dsl::weight::WeightRef;
@@ -80,6 +80,11 @@ impl<D: Driver> Device for GpuDevice<D> {
 
     fn fingerprint(&self) -> Fingerprint {
         self.driver.fingerprint()
+    }
+
+    fn toolchain(&self) -> String {
+        let compiler = Compiler::find(self.store.as_ref());
+        compiler.map_or_else(|_| String::new(), |compiler| format!("nvrtc {}", compiler.version()))
     }
 
     fn memory_available(&self) -> Option<u64> {

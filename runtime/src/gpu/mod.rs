@@ -17,8 +17,10 @@ pub use shipping::{Shippable, Shipping};
 
 use crate::Error;
 use crate::device::Precision;
+use jet_codegen::arch::Arch;
 use jet_codegen::launch::Numbers;
 use jet_codegen::nvrtc::CubinStore;
+use std::collections::BTreeMap;
 
 /// The variable that names a folder of compiled kernels, in place of the one in jet's cache folder.
 const CUBINS: &str = "JET_CUBINS";
@@ -41,6 +43,12 @@ pub fn backend(name: &str) -> Result<Box<dyn Backend>, Error> {
     crate::cuda::backend(name).unwrap_or_else(|| {
         Err(Error::UnknownDevice { found: name.to_owned(), known: crate::device::device_names() })
     })
+}
+
+/// The hard facts of a GPU: its schedules are found by them.
+pub(crate) fn identity(arch: &Arch, gpu: &str, sms: u32) -> BTreeMap<String, String> {
+    let facts = [("device", "cuda"), ("arch", arch.name), ("gpu", gpu), ("sms", &sms.to_string())];
+    facts.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 /// The arithmetic of a precision on a GPU. What weights are stored as plays no part: they are widened at load.

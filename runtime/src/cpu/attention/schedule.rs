@@ -111,6 +111,13 @@ impl Family for Prefill {
         AttentionPrefill::from_values(values)?;
         check_covered(self.params(), values, &Self::sizes(problem))
     }
+    /// Between two tiles of keys the running softmax is brought up to date, which is worth the products with some keys.
+    fn cost(&self, problem: &Problem, values: &Values) -> Option<f64> {
+        const UPDATE: f64 = 7.0;
+        let s = AttentionPrefill::from_values(values).ok()?;
+        let keys = seen(problem).max(problem.dim("tokens")).max(1);
+        Some(keys as f64 + UPDATE * keys.div_ceil(s.kv_tile) as f64)
+    }
     fn default_values(&self, problem: &Problem) -> Values {
         fitted(self.params(), &Self::sizes(problem))
     }
@@ -135,6 +142,16 @@ impl Family for Decode {
             return Err(Illegal(format!("`splits` {} for {groups} groups of 64 keys", schedule.splits)));
         }
         check_covered(self.params(), values, &[("kv_tile", seen(problem))])
+    }
+    /// As in a prefill; each part of the context has its own softmax to join in the end, and how many workers share the
+    /// parts a problem does not say.
+    fn cost(&self, problem: &Problem, values: &Values) -> Option<f64> {
+        const UPDATE: f64 = 12.0;
+        const JOIN: f64 = 16.0;
+        let s = AttentionDecode::from_values(values).ok()?;
+        let keys = seen(problem).max(1);
+        let updates = keys.div_ceil(s.kv_tile).max(s.splits) as f64;
+        Some(keys as f64 + UPDATE * updates + JOIN * s.splits as f64)
     }
     fn default_values(&self, problem: &Problem) -> Values {
         let mut values = fitted(self.params(), &[("kv_tile", seen(problem))]);

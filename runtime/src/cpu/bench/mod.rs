@@ -197,6 +197,10 @@ impl Bench for KernelBench {
     fn floor(&self) -> (u64, u64) {
         self.case.floor
     }
+
+    fn inputs_seed(&self) -> Option<u64> {
+        Some(SEED)
+    }
 }
 
 /// Inputs are the same for every candidate and every machine.
@@ -295,5 +299,15 @@ mod tests {
         assert!(!ErrorStats::of(&[1.0, f32::NAN], &[1.0, 2.0], 1.0).acceptable());
         assert!(!ErrorStats::of(&[1.0], &[1.0, 2.0], 1.0).acceptable());
         assert!(ErrorStats::of(&[1.0, 2.0], &[1.0, 2.0], 0.0).acceptable());
+    }
+
+    #[test]
+    fn errors_are_told_as_mean_and_in_units_of_the_last_place() {
+        // Above one a float32 has steps of 2^-23, above four of 2^-21.
+        let stats =
+            ErrorStats::of(&[1.0 + 3.0 / 8_388_608.0, 4.0, -4.0 - 2.0 / 2_097_152.0], &[1.0, 4.0, -4.0], 1.0);
+        assert!((stats.max_ulp - 3.0).abs() < 1e-9, "{stats:?}");
+        let mean = (3.0 / 8_388_608.0 + 2.0 / 2_097_152.0) / 3.0;
+        assert!((stats.mean_abs - mean).abs() < 1e-12, "{stats:?}");
     }
 }

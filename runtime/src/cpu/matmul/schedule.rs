@@ -123,4 +123,14 @@ impl Family for GemmFamily {
         }
         Ok(())
     }
+
+    /// A vector of weights is loaded once for the tokens of a group, and unpacked once for those of a block.
+    fn cost(&self, problem: &Problem, values: &Values) -> Option<f64> {
+        const LOAD: f64 = 2.0;
+        const UNPACK: f64 = 4.0;
+        let s = Gemm::from_values(values).ok()?;
+        let tokens = problem.dim("tokens").max(1);
+        let groups = |size: usize| tokens.div_ceil(size) as f64;
+        Some(tokens as f64 + LOAD * groups(s.mt) + UNPACK * groups(s.token_block))
+    }
 }

@@ -79,6 +79,20 @@ pub(super) fn pieces(
     })
 }
 
+/// What a scan costs by its pieces: `step` for each token that goes alone, `chunk(n)` for a chunk of `n`.
+pub(super) fn cost(
+    tokens: usize,
+    (size, steps): (usize, usize),
+    step: f64,
+    chunk: impl Fn(f64) -> f64,
+) -> f64 {
+    let of = |(_, n, form): (usize, usize, Form)| match form {
+        Form::Step => n as f64 * step,
+        Form::Chunk => chunk(n as f64),
+    };
+    pieces(tokens, size, steps).map(of).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

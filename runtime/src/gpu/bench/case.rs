@@ -11,7 +11,7 @@ use jet_dsl::weight::{Role, WeightRef};
 use jet_numerics::philox::{Stream, Tag};
 
 /// Inputs are the same for every candidate and every machine.
-const SEED: u64 = 0x6a65_7467;
+pub(super) const SEED: u64 = 0x6a65_7467;
 
 /// A program of one op that has the problem among its own, with everything it needs.
 pub(super) struct Case {
@@ -44,13 +44,15 @@ pub(super) struct Maker<'a> {
     inputs: Vec<(BufId, Vec<f32>)>,
     outputs: Vec<View>,
     numbers: Numbers,
+    /// Whether values are zeros, for a device that computes nothing.
+    blank: bool,
     stream: u32,
     /// Sizes that were asked for; another one is of a problem that this file does not know.
     asked: Vec<String>,
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(problem: &'a Problem) -> Result<Self, String> {
+    pub(super) fn new(problem: &'a Problem, blank: bool) -> Result<Self, String> {
         let formats = Formats::of(problem).map_err(|e| e.0)?;
         let numbers = match formats.default {
             Elem::F32 => Numbers::F32,
@@ -66,6 +68,7 @@ impl<'a> Maker<'a> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             numbers,
+            blank,
             stream: 0,
             asked: vec!["tokens".to_owned()],
         })
@@ -182,6 +185,9 @@ impl<'a> Maker<'a> {
 
     /// Seeded values between -1 and 1.
     pub(super) fn random(&mut self, n: usize) -> Vec<f32> {
+        if self.blank {
+            return vec![0.0; n];
+        }
         self.stream += 1;
         random(self.stream, n)
     }

@@ -44,8 +44,10 @@ const CASES: &[(&str, Make)] = &[
 
 /// Tokens before those of a validated decode step.
 const PAST: usize = 45;
-/// Tokens before those of a timed one, on a device that is fast enough.
+/// Tokens before those of a timed one, on a device that is fast enough, or that only counts.
 const LONG_PAST: usize = 2048;
+/// Bytes that the keys and values of a device that only counts may take: they are the host's memory.
+const ROOM: usize = 512 << 20;
 
 /// The schedule under test for its own problem, the default for any other.
 struct Forced<'a> {
@@ -77,8 +79,10 @@ pub(super) struct GpuBench {
     store: Option<CubinStore>,
     /// The step under test.
     step: usize,
-    /// What each output and each state of each sequence must be.
-    expected: Vec<Vec<f32>>,
+    /// Tokens before those of a timed run.
+    past: usize,
+    /// What each output and each state of each sequence must be; nothing where nothing is computed.
+    expected: Option<Vec<Vec<f32>>>,
     /// What the present schedule was counted to do.
     counted: Option<Counted>,
 }
@@ -93,13 +97,18 @@ pub(super) fn open(
     let wrong = |reason: String| Error::Data(format!("cannot set up {problem} on {device}: {reason}"));
     let make = CASES.iter().find(|(family, _)| *family == problem.family);
     let (_, make) = make.ok_or_else(|| wrong("no program has such a kernel".into()))?;
-    let case = Maker::new(problem).and_then(make).map_err(wrong)?;
+    let computes = backend.computes();
+    let case = Maker::new(problem, !computes).and_then(make).map_err(wrong)?;
     let mut program = case.program.clone();
     // Results are read in the format that they have.
     program.buffers.iter_mut().for_each(|b| b.output = false);
     let plan = launch::plan_as(program.clone(), case.elems.clone(), case.numbers);
-    let timed = if backend.separate_buffers() { PAST } else { LONG_PAST };
-    let limits = limits(&case, timed.max(PAST));
+    let past = match (computes, backend.separate_buffers()) {
+        (false, _) => long_past_within(&case, ROOM),
+        (true, true) => PAST,
+        (true, false) => LONG_PAST,
+    };
+    let limits = limits(&case, past);
     let request = LoadRequest {
         program,
         weights: &case.weights,
@@ -114,15 +123,25 @@ pub(super) fn open(
         .ok_or_else(|| wrong("its sizes and formats are none that a program of this version gives".into()))?;
     let count = limits.max_sequences;
     let slots = (0..count).map(|_| exe.open_sequence(0)).collect::<Result<_, _>>()?;
-    let expected = reference(&case, limits)?;
+    let expected = if computes { Some(reference(&case, limits)?) } else { None };
     let (problem, store) = (problem.clone(), store.cloned());
-    Ok(Box::new(GpuBench { problem, case, exe, slots, store, step, expected, counted: None }))
+    Ok(Box::new(GpuBench { problem, case, exe, slots, store, step, past, expected, counted: None }))
 }
 
 fn limits(case: &Case, past: usize) -> Limits {
     let max_sequences = if case.steps { case.tokens } else { 1 };
     let context = case.tokens + if case.cached { past } else { 0 };
     Limits { max_tokens: case.tokens, max_outputs: case.tokens, max_sequences, context }
+}
+
+/// As many tokens before the run as a timed one has, but no more than have room in `bytes`.
+fn long_past_within(case: &Case, bytes: usize) -> usize {
+    let of_token = |shape: &StateShape| match shape {
+        StateShape::Kv { kv_heads, d_head, .. } => 2 * kv_heads * d_head * case.numbers.elem().bytes(),
+        _ => 0,
+    };
+    let of_token: usize = case.program.states.iter().map(|s| of_token(&s.shape)).sum();
+    LONG_PAST.min(bytes / (of_token * case.tokens).max(1)).max(PAST)
 }
 
 /// Tokens that lie before those of the run.
@@ -206,14 +225,19 @@ fn reference(case: &Case, limits: Limits) -> Result<Vec<Vec<f32>>, Error> {
 impl GpuBench {
     /// Puts states, inputs and lengths back.
     fn rewind(&mut self) -> Result<(), Error> {
+        for (buffer, values) in &self.case.inputs {
+            self.exe.put_rows(*buffer, values)?;
+        }
+        if self.expected.is_none() {
+            let past = if self.case.cached { self.past } else { 0 };
+            self.slots.iter().for_each(|slot| self.exe.set_length(*slot, past));
+            return Ok(());
+        }
         for (i, slot) in self.slots.iter().enumerate() {
             self.exe.set_length(*slot, past(&self.case));
             for state in 0..self.case.program.states.len() {
                 self.exe.write_state(*slot, StateId(state as u32), &start(&self.case, state, i))?;
             }
-        }
-        for (buffer, values) in &self.case.inputs {
-            self.exe.put_rows(*buffer, values)?;
         }
         Ok(())
     }
@@ -239,7 +263,7 @@ impl GpuBench {
             };
         }
         if self.case.cached {
-            self.slots.iter().for_each(|slot| self.exe.set_length(*slot, LONG_PAST));
+            self.slots.iter().for_each(|slot| self.exe.set_length(*slot, self.past));
         }
         let tokens = ids(&self.case);
         let batch = segments(&self.case, &self.slots, &tokens);
@@ -262,6 +286,9 @@ impl Bench for GpuBench {
     }
 
     fn validate(&mut self) -> Result<ErrorStats, Error> {
+        if self.expected.is_none() {
+            return Err(Error::Data("this device computes nothing that could be compared".into()));
+        }
         self.rewind()?;
         self.poison()?;
         let tokens = ids(&self.case);
@@ -281,8 +308,11 @@ impl Bench for GpuBench {
             max_abs: a.max_abs.max(b.max_abs),
             rel_rms: a.rel_rms.max(b.rel_rms),
             allowed,
+            mean_abs: a.mean_abs.max(b.mean_abs),
+            max_ulp: a.max_ulp.max(b.max_ulp),
         };
-        let each = got.iter().zip(&self.expected).map(|(got, want)| ErrorStats::of(got, want, allowed));
+        let expected = self.expected.as_deref().unwrap_or_default();
+        let each = got.iter().zip(expected).map(|(got, want)| ErrorStats::of(got, want, allowed));
         let stats = each.fold(ErrorStats { allowed, ..ErrorStats::default() }, worst);
         self.rewind()?;
         Ok(stats)
@@ -304,5 +334,9 @@ impl Bench for GpuBench {
     fn floor(&self) -> (u64, u64) {
         let floor = find(&self.problem.family).map(|k| k.floor(&self.problem)).unwrap_or_default();
         (floor.bytes, floor.flops)
+    }
+
+    fn inputs_seed(&self) -> Option<u64> {
+        Some(case::SEED)
     }
 }
