@@ -140,9 +140,11 @@ impl<'a> Tuner<'a> {
         })
     }
 
-    /// The entry of a task that needs no more work: measured, complete, by this effort or a higher one, and still legal.
+    /// The entry of a task that needs no more work: complete, by this effort or a higher one, still legal, and not by the cost
+    /// model alone.
     fn finished<'o>(&self, task: &Task, overlay: &'o Overlay) -> Option<&'o Entry> {
-        let entry = overlay.get(task.key.store_key()).filter(|entry| entry.status != Status::Modelled)?;
+        let ran = |entry: &&Entry| entry.status != Status::Modelled || entry.evidence.is_some();
+        let entry = overlay.get(task.key.store_key()).filter(ran)?;
         let legal = || {
             self.bench
                 .family(&task.problem.family)?
