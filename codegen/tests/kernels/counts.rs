@@ -242,3 +242,14 @@ fn main_loops_have_their_tensor_instructions_and_nothing_spills() {
         }
     }
 }
+
+#[test]
+fn a_loop_is_what_lies_between_a_label_and_a_jump_back() {
+    let ptx = "\t@%p1 bra \t$L__BB0_2;\n$L__BB0_1:\n\tadd.s32 %r1, %r1, 1;\n\t@%p2 bra \t$L__BB0_1;\n$L__BB0_2:\n\tret;";
+    assert_eq!(sass::ptx_loops(ptx).into_iter().collect::<Vec<_>>(), [2, 3, 4]);
+    let sass = ".L_x_0:\n/*0010*/  HMMA.16816.F32.BF16 R4, R8, R12, R4 ;\n/*0020*/ @!P0 BRA `(.L_x_0) ;\n/*0030*/ IMAD R1 ;";
+    assert!(sass::in_loop(sass, "HMMA") && !sass::in_loop(sass, "IMAD"));
+    let forward =
+        "/*0000*/ @P0 BRA `(.L_x_0) ;\n/*0010*/  HMMA.16816.F32.BF16 R4 ;\n.L_x_0:\n/*0030*/ EXIT ;";
+    assert!(!sass::in_loop(forward, "HMMA"));
+}

@@ -14,8 +14,14 @@ const LAUNCH: f64 = 2e-6;
 const L2: f64 = 3.0;
 /// Part of the other roofs' time that the highest does not hide.
 const EXPOSED: f64 = 0.15;
-/// Threads of an SM that keep its memory pipes busy.
-const BUSY_THREADS: f64 = 512.0;
+/// Seconds from a request to device memory until its bytes are there; half of it from the L2 cache.
+const LATENCY: f64 = 0.6e-6;
+/// Bytes that a thread has under way by loads into registers.
+const THREAD_BYTES: f64 = 28.0;
+/// Part of a CTA's shared memory that asynchronous copies have under way, where there are any.
+const COPY_PART: f64 = 0.75;
+/// Bytes that an SM takes in a clock.
+const PORT: f64 = 64.0;
 /// Registers of a thread where no assembler said how many.
 const REGISTERS: u32 = 64;
 
@@ -79,8 +85,6 @@ fn roofs(arch: &Arch, peaks: &Peaks, shape: Shape, c: &Counters) -> Roofs {
     let sms = f64::from(peaks.sms);
     let clocks = sms * peaks.clock;
     let factor = shape.factor();
-    let through_l2 = (32 * c.global.sectors) as f64 * factor;
-    let memory = (unique(c, factor) as f64 / peaks.bandwidth).max(through_l2 / (L2 * peaks.bandwidth));
     let rate = |inputs: &str| match inputs {
         i if i.starts_with("e4m3") || i.starts_with("e5m2") || i.starts_with("s8") || i.starts_with("u8") => {
             peaks.fp8
@@ -97,14 +101,31 @@ fn roofs(arch: &Arch, peaks: &Peaks, shape: Shape, c: &Counters) -> Roofs {
     let resident = f64::from(shape.resident(arch).max(1));
     let waves = shape.ctas as f64 / (resident * sms);
     let busy = if waves > 1.0 { waves / waves.ceil() } else { (shape.ctas as f64 / sms).min(1.0) };
-    let per_sm = f64::from(shape.threads) * (shape.ctas as f64 / sms).clamp(1.0, resident);
-    let feeding = (per_sm / BUSY_THREADS).min(1.0) * (shape.ctas as f64 / sms).min(1.0);
     Roofs {
-        memory: memory / feeding.max(1e-3),
+        memory: memory(arch, peaks, shape, c),
         tensor: tensor / busy,
         issue: issue / busy,
         shared: shared / busy,
     }
+}
+
+/// Seconds that device memory and the L2 cache take. An SM gets bytes no faster than it has them under way (Little's law),
+/// nor than its port takes them.
+fn memory(arch: &Arch, peaks: &Peaks, shape: Shape, c: &Counters) -> f64 {
+    let (sms, ctas) = (f64::from(peaks.sms), shape.ctas as f64);
+    let copies = c.copies.iter().any(|copy| copy.bytes > 0);
+    let smem = shape.smem + shape.resources.map_or(0, |r| r.static_smem);
+    let copied = if copies { COPY_PART * f64::from(smem) } else { 0.0 };
+    let of_cta = (THREAD_BYTES * f64::from(shape.threads)).max(copied);
+    let under_way = of_cta * (ctas / sms).clamp(1.0, f64::from(shape.resident(arch).max(1)));
+    let rate = |most: f64, latency: f64| {
+        let of_sm = (under_way / latency).min(PORT * peaks.clock);
+        most.min(of_sm * ctas.min(sms))
+    };
+    let unique = unique(c, shape.factor()) as f64;
+    let through_l2 = (32 * c.global.sectors) as f64 * shape.factor();
+    let from_memory = unique / rate(peaks.bandwidth, LATENCY);
+    from_memory.max(through_l2 / rate(L2 * peaks.bandwidth, LATENCY / 2.0))
 }
 
 /// Seconds of a launch: its highest roof, and what that does not hide of the others.
@@ -116,7 +137,7 @@ fn seconds(roofs: Roofs) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jet_emu::count::{BufferCounters, TensorCounters};
+    use jet_emu::count::{BufferCounters, CopyCounters, TensorCounters};
 
     fn arch() -> &'static Arch {
         jet_codegen::arch::parse("sm_90a").unwrap()
@@ -136,6 +157,21 @@ mod tests {
         assert!((time(FULL, &c) - 1e-3).abs() < 1e-5);
         // The same bytes from one CTA take many times as long.
         assert!(time(Shape { ctas: 1, ran: 1, ..FULL }, &c) > 0.1);
+    }
+
+    #[test]
+    fn copies_under_way_feed_an_sm_that_has_few_threads() {
+        let len = 2 << 20;
+        let buffer = BufferCounters { unique_read_bytes: len, len, ..Default::default() };
+        let mut c = Counters { buffers: vec![buffer], ..Default::default() };
+        let few = Shape { ctas: 16, ran: 16, threads: 64, smem: 24 << 10, ..FULL };
+        let by_loads = time(few, &c);
+        c.copies = vec![CopyCounters { bytes: len, ..Default::default() }];
+        let by_copies = time(few, &c);
+        assert!(by_copies < 0.2 * by_loads && by_copies > 3e-6, "{by_loads} {by_copies}");
+        // Nobody gets more than the port of an SM, or the bandwidth, gives.
+        let huge = Shape { smem: 220 << 10, ..few };
+        assert!(time(huge, &c) - LAUNCH >= len as f64 / (16.0 * PORT * arch().peaks.clock));
     }
 
     #[test]
