@@ -79,6 +79,8 @@ mod tests {
     use crate::select::Selection;
     use jet_cache::Entry;
     use jet_codegen::schedule::{Illegal, Param};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     struct Demo;
 
@@ -135,6 +137,61 @@ mod tests {
         let mut selection = Selection::default();
         assert_eq!(selection.choose(&Demo, &problem(64), &elsewhere).unwrap().get("chunk"), Some(32));
         assert_eq!(selection.count(Hit::Default), 1);
+    }
+
+    /// Its chunk is a multiple of the alignment, and no longer than `n`.
+    struct Aligned;
+
+    impl Family for Aligned {
+        fn name(&self) -> &'static str {
+            "aligned"
+        }
+        fn version(&self) -> u32 {
+            1
+        }
+        fn params(&self) -> &'static [Param] {
+            const PARAMS: &[Param] =
+                &[Param { name: "chunk", values: &[1, 2, 4, 8, 16, 32], default: 1, doc: "Tokens." }];
+            PARAMS
+        }
+        fn legal(&self, p: &Problem, values: &Values) -> Result<(), Illegal> {
+            let chunk = values.get("chunk").unwrap_or(0) as usize;
+            match chunk.is_multiple_of(p.dim("align")) && chunk <= p.dim("n") + p.dim("tokens") {
+                true => Ok(()),
+                false => Err(Illegal(format!("a chunk of {chunk}"))),
+            }
+        }
+    }
+
+    proptest! {
+        // Whatever is stored, for whatever shapes: also records that were never legal for their own.
+        #[test]
+        fn shapes_that_share_a_bucket_never_share_an_illegal_schedule(
+            stored in vec((0usize..3, 0usize..3, 0usize..4, 0usize..6), 1..40),
+            asked in vec((0usize..3, 0usize..3, 0usize..4), 1..20),
+        ) {
+            let shape = |n: usize, align: usize, tokens: usize| {
+                let dims = [("n", [1, 8, 20][n]), ("align", [1, 4, 8][align]), ("tokens", [1, 8, 64, 256][tokens])];
+                Problem::new("aligned", "f32", &dims)
+            };
+            let cache = ScheduleCache::empty(Mode::Default);
+            let device = cached_device(&fingerprint("2"));
+            for (n, align, tokens, chunk) in stored {
+                let key = schedule_key(&device, &Aligned, &shape(n, align, tokens));
+                let entry: Entry = serde_json::from_value(serde_json::json!({
+                    "key": key, "schedule": { "chunk": 1 << chunk }, "status": "verified", "grade": "measured",
+                    "origin": "local"
+                })).unwrap();
+                cache.insert(entry);
+            }
+            let source = CachedSchedules::new(&cache, &fingerprint("2"));
+            for (n, align, tokens) in asked {
+                let problem = shape(n, align, tokens);
+                if let Some((values, hit)) = source.lookup(&Aligned, &problem) {
+                    prop_assert!(Aligned.legal(&problem, &values).is_ok(), "{problem}: {values}, {hit:?}");
+                }
+            }
+        }
     }
 
     #[test]
