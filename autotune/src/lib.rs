@@ -10,6 +10,7 @@
 //! - [`race`]: candidates against each other, interleaved, clear losers dropped early
 //! - [`decide`]: who won, or that nobody did: the default wins ties
 //! - [`tuner`]: the whole of it, with budget, interruption and resumption
+//! - [`precision`]: which arithmetic each part of a model gets, under a bound on what it does to the answers
 //! - [`progress`], [`report`]: what a person sees meanwhile and afterwards
 //!
 //! A candidate is timed only after its output was compared with the reference, all of it, over a poisoned buffer. A gain
@@ -23,6 +24,7 @@ pub mod device;
 mod error;
 pub mod measure;
 pub mod options;
+pub mod precision;
 pub mod progress;
 pub mod race;
 pub mod report;

@@ -4,7 +4,7 @@ use crate::command::completions;
 use crate::common::exit::{self, HELP};
 use crate::common::log::Verbosity;
 use crate::common::signal;
-use crate::tune::{coverage, diff, doctor, explain, export, gc, import, merge, pin, run, show};
+use crate::tune::{coverage, diff, doctor, explain, export, gc, import, merge, pin, precision, run, show};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,6 +22,7 @@ struct JetTune {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Precision(Box<precision::PrecisionArgs>),
     Coverage(Box<coverage::CoverageArgs>),
     Show(show::ShowArgs),
     Explain(explain::ExplainArgs),
@@ -48,6 +49,7 @@ fn dispatch(tune: JetTune) -> Result<ExitCode> {
     let notes = tune.verbosity.notes();
     match tune.command {
         Command::Run(args) => run::run(&args, notes),
+        Command::Precision(args) => precision::run(&args, notes),
         Command::Coverage(args) => coverage::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -21,6 +21,7 @@ pub mod emulated;
 mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod recipe;
 pub mod schedule_key;
 pub mod select;
 pub mod weights;

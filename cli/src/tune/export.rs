@@ -29,7 +29,7 @@ pub(crate) struct ExportArgs {
     /// Take the side records and the failed candidates along, for a backup or for other tuners.
     #[arg(long)]
     all: bool,
-    /// Only tasks whose short id begins so, or whose label contains this.
+    /// Only tasks whose short id begins so, or whose label contains this; recipes whose label contains it.
     #[arg(long, value_name = "TASK")]
     only: Option<String>,
     /// A note for whoever reads the pack.
@@ -48,6 +48,7 @@ struct Exported {
     entries: usize,
     trials: usize,
     failures: usize,
+    recipes: usize,
     cubins: usize,
     missing_cubins: Vec<jet_cache::Digest>,
     devices: Vec<String>,
@@ -67,9 +68,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     if let Some(wanted) = &args.only {
         all.entries.retain(|_, entry| names::is_named(entry, wanted));
         let kept = &all.entries;
+        all.recipes.retain(|_, recipe| recipe.to_string().contains(wanted.as_str()));
         all.trials.retain(|_, trials| kept.contains_key(trials.key.store_key()));
     }
-    if all.entries.is_empty() {
+    if all.entries.is_empty() && all.recipes.is_empty() {
         return Err(anyhow!(
             "there is nothing to export in {}; tune a model: jet-tune run TARGET",
             folder.display()
@@ -91,6 +93,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
         entries: all.entries.len(),
         trials: all.trials.len(),
         failures: all.failures.len(),
+        recipes: all.recipes.len(),
         cubins: all.cubins.len(),
         missing_cubins: missing,
         devices: manifest.devices,
@@ -118,6 +121,9 @@ fn shown(e: &Exported) -> String {
     let mut out = format!("{}: {} entries, {} kernels, {} bytes\n", e.pack, e.entries, e.cubins, e.bytes);
     if e.trials + e.failures > 0 {
         out += &format!("{} side records, {} failed candidates\n", e.trials, e.failures);
+    }
+    if e.recipes > 0 {
+        out += &format!("{} recipes of precisions\n", e.recipes);
     }
     e.devices.iter().for_each(|device| out += &format!("for {device}\n"));
     let missing = e.missing_cubins.iter();

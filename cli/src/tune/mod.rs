@@ -10,6 +10,7 @@ pub(crate) mod gc;
 pub(crate) mod import;
 pub(crate) mod merge;
 pub(crate) mod pin;
+pub(crate) mod precision;
 pub(crate) mod run;
 pub(crate) mod show;
 mod source;

@@ -1,7 +1,7 @@
 //! `jet-tune run`: races the schedules of a model's tasks and stores the winners.
 
 use super::bars::Bars;
-use crate::common::args::{DeviceArgs, RandomArgs, TARGET, precision_name};
+use crate::common::args::{DeviceArgs, RandomArgs, TARGET};
 use crate::common::exit::{DEGRADED, FAILURE, INTERRUPTED, Usage};
 use crate::common::output;
 use crate::common::signal::Graceful;
@@ -10,7 +10,7 @@ use clap::Args;
 use jet_autotune::clock::SystemClock;
 use jet_autotune::{DeviceBench, Effort, Options, Outcome, Report, Tuner, parse_budget, plan_target};
 use jet_cache::{Overlay, folders};
-use jet_models::session::DEFAULT_PIECE;
+use jet_models::session::{DEFAULT_PIECE, Schedules};
 use jet_models::target::Target;
 use jet_runtime::device::{self, token_buckets};
 use serde::Serialize;
@@ -69,7 +69,7 @@ struct Tuned<'a> {
     weights: &'a str,
     random_seed: Option<u64>,
     device: String,
-    precision: &'static str,
+    precision: String,
     effort: &'static str,
     grade: &'static str,
     mean_speedup: f64,
@@ -96,7 +96,9 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
     };
     let tuned = if seed.is_some() { Target::from_spec(target.spec().clone()) } else { target.clone() };
     let device = device::open(&args.device.device, args.device.threads)?;
-    let tasks = plan_target(&*device, &tuned, args.random.random_format, args.device.precision, &tokens)?;
+    let stored = Schedules::default().open();
+    let recipe = args.device.recipe(&*device, &target, &args.random, &stored)?;
+    let tasks = plan_target(&*device, &tuned, args.random.random_format, &recipe, &tokens)?;
     if args.dry_run {
         let labels: Vec<String> = tasks.iter().map(|t| t.key.label()).collect();
         match args.json {
@@ -131,7 +133,7 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
             weights: &weights,
             random_seed: seed,
             device: device.describe(),
-            precision: precision_name(args.device.precision),
+            precision: recipe.to_string(),
             effort: args.effort.name(),
             grade: "measured",
             mean_speedup: report.mean_speedup(),
@@ -157,6 +159,6 @@ fn code(report: &Report) -> ExitCode {
 }
 
 /// The command line as it was given, for provenance: without the folders of the program.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     std::iter::once("jet-tune".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }

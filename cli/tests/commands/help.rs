@@ -3,8 +3,9 @@
 use crate::model::{Home, done};
 
 const JET: [&str; 8] = ["run", "chat", "spec", "plan", "check", "bench", "doctor", "completions"];
-const TUNE: [&str; 12] = [
+const TUNE: [&str; 13] = [
     "run",
+    "precision",
     "coverage",
     "show",
     "explain",

@@ -5,6 +5,7 @@ mod check_and_doctor;
 mod help;
 mod interrupts;
 mod model;
+mod precision;
 mod run;
 mod spec;
 mod store;
