@@ -169,19 +169,25 @@ impl<E> Walk<'_, E> {
 
 impl Search {
     /// Searches along `moves` for the recipe that saves most with a divergence of at most `max_kl`, as `judge` measures it.
-    /// The reference itself is always within the bound.
+    /// The reference itself is always within the bound. `probes` more recipes, evenly along the moves, are measured for the
+    /// front.
     ///
     /// # Errors
     /// Those of `judge`.
     pub fn run<E>(
         moves: &[Move],
         max_kl: f64,
+        probes: usize,
         judge: &mut dyn FnMut(&Recipe) -> Result<f64, E>,
     ) -> Result<Self, E> {
         let reference = Measured { recipe: REFERENCE.into(), kl: 0.0, saved: 0.0 };
         let mut walk = Walk { moves, measured: vec![reference], judge };
         let prefix = walk.prefix(max_kl)?;
         walk.fill(prefix, max_kl)?;
+        for at in 1..=probes {
+            let taken: Vec<usize> = (0..moves.len() * at / (probes + 1)).collect();
+            walk.measure(&taken)?;
+        }
         let measured = walk.measured;
         let within = measured.iter().filter(|m| m.kl <= max_kl);
         let best = within.max_by(|a, b| a.saved.total_cmp(&b.saved).then(b.kl.total_cmp(&a.kl)));

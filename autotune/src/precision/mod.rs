@@ -40,6 +40,9 @@ pub const REFERENCE: Precision = Precision::F32;
 /// What is tried instead of the reference, in this order; of two that come to the same kernels the first.
 const CHEAPER: [Precision; 2] = [Precision::Bf16, Precision::Native];
 
+/// Recipes along the way from the reference to the fastest that are measured for the Pareto front alone.
+const PROBES: usize = 4;
+
 /// What the search is told.
 #[derive(Clone, Debug)]
 pub struct PrecisionOptions {
@@ -103,7 +106,7 @@ pub fn find(
     }
     let choices: Vec<Choice> = reports.iter().filter(|r| r.admitted).map(PartReport::choice).collect();
     let moves = choose::moves(&choices);
-    let search = Search::run(&moves, options.max_kl, &mut |recipe| {
+    let search = Search::run(&moves, options.max_kl, PROBES, &mut |recipe| {
         go_on()?;
         let kl = judge.divergence(recipe)?;
         tell(&format!("{recipe}: divergence {kl:.2e}"));

@@ -28,7 +28,7 @@ fn sum_of(choices: &[Choice], factor: f64) -> impl FnMut(&Recipe) -> Result<f64,
 
 fn run(max_kl: f64, factor: f64) -> Search {
     let all = choices();
-    Search::run(&moves(&all), max_kl, &mut sum_of(&all, factor)).unwrap()
+    Search::run(&moves(&all), max_kl, 0, &mut sum_of(&all, factor)).unwrap()
 }
 
 #[test]
@@ -94,16 +94,16 @@ fn behind_a_part_that_does_not_fit_those_that_do_are_taken() {
         choice(1, Precision::Native, 0.001, 5.0),
         choice(2, Precision::Native, 0.002, 5.0),
     ];
-    let found = Search::run(&moves(&all), 0.0035, &mut sum_of(&all, 1.0)).unwrap();
+    let found = Search::run(&moves(&all), 0.0035, 0, &mut sum_of(&all, 1.0)).unwrap();
     assert_eq!((found.saved, found.recipe.of(Part::Layer(0))), (10.0, REFERENCE));
     // Together they are further away than their sum says: the last one is given back.
-    let found = Search::run(&moves(&all), 0.0035, &mut sum_of(&all, 1.5)).unwrap();
+    let found = Search::run(&moves(&all), 0.0035, 0, &mut sum_of(&all, 1.5)).unwrap();
     assert_eq!((found.saved, found.recipe.of(Part::Layer(2))), (5.0, REFERENCE));
 }
 
 #[test]
 fn a_judge_that_fails_ends_the_search() {
-    let failed = Search::run(&moves(&choices()), 0.01, &mut |_| Err("no memory"));
+    let failed = Search::run(&moves(&choices()), 0.01, 2, &mut |_| Err("no memory"));
     assert_eq!(failed, Err("no memory"));
 }
 
@@ -112,4 +112,13 @@ fn the_front_has_what_nothing_beats_in_both() {
     let points =
         [(0.0, 10.0), (0.1, 5.0), (0.1, 4.0), (0.2, 6.0), (0.3, 1.0), (f64::INFINITY, 0.5), (0.3, 1.0)];
     assert_eq!(front(&points, |p| *p), [(0.0, 10.0), (0.1, 4.0), (0.3, 1.0)]);
+}
+
+#[test]
+fn probes_are_measured_along_the_way() {
+    let all = choices();
+    let found = Search::run(&moves(&all), 1e9, 3, &mut sum_of(&all, 1.0)).unwrap();
+    let saved: Vec<f64> = found.measured.iter().map(|m| m.saved).collect();
+    assert_eq!(saved, [0.0, 37.0, 10.0, 20.0, 25.0]);
+    assert_eq!(found.saved, 37.0);
 }
