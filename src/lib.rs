@@ -63,11 +63,12 @@ pub use jet_cache as cache;
 pub use jet_dsl as dsl;
 pub use jet_macros::jet_model;
 pub use jet_models::generate::{self, Conversation, Finish, GenerateOptions, Generated, Token};
-pub use jet_models::session::{LoadOptions, Schedules, Session, SessionError};
+pub use jet_models::session::{Arithmetic, LoadOptions, Schedules, Session, SessionError};
 pub use jet_models::target::{Random, Target, TargetError};
 pub use jet_models::{Model, hub, presets, text, weights};
 pub use jet_runtime as runtime;
 pub use jet_runtime::device::Precision;
+pub use jet_runtime::recipe::Recipe;
 
 /// What most programs use.
 pub mod prelude {

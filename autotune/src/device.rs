@@ -9,7 +9,8 @@ use jet_codegen::program::Program;
 use jet_codegen::schedule::{Family, Problem, Values};
 use jet_dsl::weight::WeightRef;
 use jet_numerics::DType;
-use jet_runtime::device::{self, Bench, Device, Precision};
+use jet_runtime::device::{self, Bench, Device};
+use jet_runtime::recipe::Recipe;
 use jet_runtime::schedule_key::{KERNELS, cached_device, schedule_key};
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ pub fn plan(
     device: &dyn Device,
     program: &Program,
     dtype: &dyn Fn(WeightRef) -> Option<DType>,
-    precision: Precision,
+    recipe: impl Into<Recipe>,
     tokens: &[usize],
 ) -> Vec<Task> {
     let identity = cached_device(&device.fingerprint());
@@ -27,7 +28,7 @@ pub fn plan(
         let family = device.family(&problem.family)?;
         Some(Task { key: schedule_key(&identity, family, &problem), problem })
     };
-    fold(device.problems(program, dtype, precision, tokens).into_iter().filter_map(task))
+    fold(device.problems(program, dtype, &recipe.into(), tokens).into_iter().filter_map(task))
 }
 
 /// A device as a workbench.

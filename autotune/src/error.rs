@@ -51,6 +51,28 @@ pub enum TuneError {
         /// The device's families, separated by commas.
         known: String,
     },
+    /// A model cannot be loaded or run.
+    #[error(transparent)]
+    Model(#[from] jet_runtime::Error),
+    /// A text that cannot be used for calibration.
+    #[error("{origin} cannot be the calibration: {what}")]
+    Calibration {
+        /// Where the text is from.
+        origin: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A kernel whose time is needed cannot be measured.
+    #[error("{task} cannot be measured: {what}")]
+    Kernel {
+        /// What it computes.
+        task: String,
+        /// What went wrong.
+        what: String,
+    },
+    /// Somebody stopped a search that has no half result.
+    #[error("stopped before there was a result; nothing was stored")]
+    Stopped,
     /// A duration that makes no sense.
     #[error("`{found}` is no duration; write 90s, 3m or 1h")]
     BadBudget {

@@ -15,6 +15,7 @@
 //! - [`verify`]: whether stored schedules still hold
 //! - [`worker`]: the device in a process of its own, so that what a candidate breaks it breaks for itself alone
 //! - [`absent`]: schedules for a GPU that is not there, by a cost model
+//! - [`precision`]: which arithmetic each part of a model gets, under a bound on what it does to the answers
 //! - [`progress`], [`report`]: what a person sees meanwhile and afterwards
 //!
 //! A candidate is timed only after its output was compared with the reference, all of it, over a poisoned buffer. A gain
@@ -38,6 +39,7 @@ pub mod journal;
 pub mod landscape;
 pub mod measure;
 pub mod options;
+pub mod precision;
 pub mod progress;
 pub mod race;
 pub mod report;

@@ -5,7 +5,8 @@ use crate::tasks::Task;
 use jet_codegen::{LowerOptions, lower};
 use jet_models::target::{Target, TargetError};
 use jet_numerics::DType;
-use jet_runtime::device::{Device, Precision};
+use jet_runtime::device::Device;
+use jet_runtime::recipe::Recipe;
 
 /// The tasks of `target` on `device` in runs of `tokens` tokens (see [`jet_runtime::device::token_buckets`]). Weights
 /// have the formats in which they are stored; those of a target without weights are taken as random ones stored as
@@ -17,11 +18,11 @@ pub fn plan_target(
     device: &dyn Device,
     target: &Target,
     random_format: DType,
-    precision: Precision,
+    recipe: impl Into<Recipe>,
     tokens: &[usize],
 ) -> Result<Vec<Task>, TargetError> {
     let formats = target.formats(random_format)?;
     let dtype = |id| formats.info(id).ok().map(|info| info.dtype);
     let program = lower(target.spec(), LowerOptions::default());
-    Ok(plan(device, &program, &dtype, precision, tokens))
+    Ok(plan(device, &program, &dtype, recipe, tokens))
 }

@@ -69,7 +69,7 @@ fn what_the_tuner_stores_a_session_finds() {
     let cache = ScheduleCache::open(folder.path(), Mode::Frozen);
     let source = CachedSchedules::new(&cache, &device.fingerprint());
     let mut selection = Selection::default();
-    for problem in device.problems(&program, &dtype, Precision::Native, &tokens) {
+    for problem in device.problems(&program, &dtype, &Precision::Native.into(), &tokens) {
         let family = device.family(&problem.family).unwrap();
         selection.choose(family, &problem, &source).unwrap();
     }

@@ -288,6 +288,7 @@ fn a_worker_plans() {
         random: true,
         random_format: "f32".into(),
         precision: "f32".into(),
+        parts: BTreeMap::new(),
         tokens: vec![1, 64],
     };
     assert_eq!(start("steady").plan(&ask).unwrap(), [task(576, 1), task(576, 64)]);

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::key::StoreKey;
 use crate::pack::{self, Manifest, Pack};
+use crate::recipe::StoredRecipe;
 use crate::trials::Trials;
 use std::collections::BTreeMap;
 use std::io;
@@ -22,6 +23,8 @@ pub struct Contents {
     pub trials: BTreeMap<StoreKey, Trials>,
     /// The candidates that failed.
     pub failures: BTreeMap<StoreKey, Failure>,
+    /// The recipes of models.
+    pub recipes: BTreeMap<StoreKey, StoredRecipe>,
     /// Compiled kernels.
     pub cubins: BTreeMap<Digest, Vec<u8>>,
 }
@@ -51,6 +54,10 @@ impl Contents {
         for failure in pack.failures() {
             let failure = failure?;
             all.failures.insert(failure.place(), failure);
+        }
+        for recipe in pack.recipes() {
+            let recipe = recipe?;
+            all.recipes.insert(recipe.place(), recipe);
         }
         for digest in pack.attachments() {
             if let Some(bytes) = pack.attachment(&digest)? {
@@ -84,6 +91,9 @@ impl Contents {
         for (key, failure) in &self.failures {
             extras.insert(*key, failure.encode()?);
         }
+        for (key, recipe) in &self.recipes {
+            extras.insert(*key, recipe.encode()?);
+        }
         let cubins: Vec<&[u8]> = self.cubins.values().map(Vec::as_slice).collect();
         pack::encode_with_extras(manifest, self.entries.values(), &extras, &cubins)
     }
@@ -114,18 +124,20 @@ pub(crate) mod tests {
     use crate::entry::CubinRef;
     use crate::entry::tests::sample;
     use crate::failure::tests::failure;
+    use crate::recipe::tests::recipe;
     use crate::trials::tests::trials;
 
-    /// Two entries, one of them with a kernel, a side record, a failure.
+    /// Two entries, one of them with a kernel, a side record, a failure, a recipe.
     pub(crate) fn contents() -> Contents {
         let mut bound = sample(64, 8);
         let kernel = b"a compiled kernel".to_vec();
         let digest = Digest::of(&kernel);
         bound.cubins = vec![CubinRef { kernel: "gemm".into(), arch: "sm_90a".into(), digest }];
-        let (side, failed) = (trials(64, 100.0), failure(64, 32));
+        let (side, failed, recipe) = (trials(64, 100.0), failure(64, 32), recipe("m"));
         Contents {
             trials: BTreeMap::from([(side.place(), side)]),
             failures: BTreeMap::from([(failed.place(), failed)]),
+            recipes: BTreeMap::from([(recipe.place(), recipe)]),
             cubins: BTreeMap::from([(digest, kernel)]),
             ..Contents::of_entries([bound, sample(1, 4)])
         }

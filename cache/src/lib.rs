@@ -11,6 +11,7 @@
 //! - [`key`]: what identifies a task; canonical bytes, a readable label, a digest
 //! - [`entry`]: the stored record with its evidence, times and provenance
 //! - [`trials`]: the side record of all candidates of a task; [`failure`]: candidates that are not to be tried again
+//! - [`recipe`]: which arithmetic each part of a model gets
 //! - [`cubins`]: compiled kernels, by their content
 //! - [`pack`]: many records in one read-only file; [`contents`]: what is in it, unpacked
 //! - [`store`], `sled_store`, [`overlay`]: where the tuner writes; import and garbage collection
@@ -55,6 +56,7 @@ pub mod nearest;
 pub mod overlay;
 pub mod pack;
 mod quiet;
+pub mod recipe;
 mod sled_store;
 pub mod store;
 pub mod trials;
@@ -71,4 +73,5 @@ pub use key::{Dims, Fingerprint, StoreKey, TaskFields, TaskKey};
 pub use lookup::{Counts, Found, Mode, Rung, ScheduleCache};
 pub use overlay::{Committed, Overlay};
 pub use pack::{Manifest, Pack};
+pub use recipe::{RecipeKey, StoredRecipe};
 pub use trials::{Trial, Trials};

@@ -12,6 +12,7 @@ use crate::key::{StoreKey, TaskKey};
 use crate::live::Live;
 use crate::nearest::{Near, nearest};
 use crate::pack::Pack;
+use crate::recipe::{RecipeKey, StoredRecipe};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -222,6 +223,19 @@ impl ScheduleCache {
             self.soft.fetch_add(1, Ordering::Relaxed);
         }
         Ok(found)
+    }
+
+    /// The recipe under `key`: the upper layer's, and none where the cache is off. One that is damaged is passed
+    /// over with a warning.
+    pub fn recipe(&self, key: &RecipeKey) -> Option<StoredRecipe> {
+        let packs = if self.mode == Mode::Off { &[][..] } else { &self.packs };
+        packs.iter().rev().find_map(|pack| match pack.recipe(key) {
+            Ok(found) => found,
+            Err(damaged) => {
+                tracing::warn!(reason = %damaged, "a stored recipe is not used");
+                None
+            }
+        })
     }
 
     /// A compiled kernel that an entry names: from a pack, else from the folder beside the local schedules.

@@ -10,6 +10,7 @@ use crate::error::CacheError;
 use crate::failure::Failure;
 use crate::key::StoreKey;
 use crate::pack::Manifest;
+use crate::recipe::StoredRecipe;
 use crate::trials::Trials;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -99,7 +100,7 @@ pub fn merge(
 }
 
 /// Merges whole packs: entries as [`merge`] does, of side records the later and longer, of failures the earlier, of
-/// kernels those that a kept entry names. The result does not depend on the order of the sources.
+/// recipes the later, of kernels those that a kept entry names. The result does not depend on the order of the sources.
 ///
 /// # Errors
 /// As [`compare`].
@@ -115,6 +116,9 @@ pub fn merge_contents(
         }
         for (key, failure) in source.failures {
             keep_greater(&mut all.failures, key, failure, rank_of_failure)?;
+        }
+        for (key, recipe) in source.recipes {
+            keep_greater(&mut all.recipes, key, recipe, rank_of_recipe)?;
         }
         all.cubins.extend(source.cubins);
     }
@@ -150,10 +154,15 @@ pub fn merge_manifests<'a>(
     Manifest { note: notes.join("; "), ..Manifest::describe(merged.entries.values(), jet, created) }
 }
 
-type Rank = (u64, usize, Vec<u8>);
+pub(crate) type Rank = (u64, usize, Vec<u8>);
 
 fn rank_of_trials(trials: &Trials) -> Result<Rank, CacheError> {
     Ok((trials.provenance.time, trials.trials.len(), trials.encode()?))
+}
+
+/// The later recipe knows the schedules of its time.
+pub(crate) fn rank_of_recipe(recipe: &StoredRecipe) -> Result<Rank, CacheError> {
+    Ok((recipe.provenance.time, 0, recipe.encode()?))
 }
 
 /// The first to find out is the one to ask.
@@ -161,12 +170,13 @@ fn rank_of_failure(failure: &Failure) -> Result<Rank, CacheError> {
     Ok((u64::MAX - failure.provenance.time, 0, failure.encode()?))
 }
 
-fn keep_greater<T>(
+/// Keeps the record of the higher rank, and says whether that is the new one.
+pub(crate) fn keep_greater<T>(
     all: &mut BTreeMap<StoreKey, T>,
     key: StoreKey,
     record: T,
     rank: fn(&T) -> Result<Rank, CacheError>,
-) -> Result<(), CacheError> {
+) -> Result<bool, CacheError> {
     let stays = match all.get(&key) {
         Some(there) => rank(there)? >= rank(&record)?,
         None => false,
@@ -174,7 +184,7 @@ fn keep_greater<T>(
     if !stays {
         all.insert(key, record);
     }
-    Ok(())
+    Ok(!stays)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod common;
 use common::entry;
 use jet_cache::failure::{CandidateKey, Failure, FailureKind};
 use jet_cache::pack::{self, Manifest};
+use jet_cache::recipe::{self, FrontPoint, RecipeEvidence, RecipeKey, StoredRecipe};
 use jet_cache::trials::{Outcome, Trial, Trials};
 use jet_cache::{Contents, CubinRef, Digest, Entry, Fingerprint, Grade, Pack, Status, TaskFields, TaskKey};
 use std::path::PathBuf;
@@ -146,7 +147,7 @@ fn v2_packs_open() {
     let loaded = Pack::from_bytes(stored.clone(), "fixture").unwrap();
     loaded.verify().unwrap();
     assert_eq!((loaded.format(), loaded.manifest()), (2, &manifest));
-    assert_eq!(pack::FORMAT, 2, "a new format needs fixtures of its own");
+    assert_eq!(pack::FORMAT_OF_EXTRAS, 2);
     assert_eq!(Contents::of_pack(&loaded).unwrap(), v2_contents());
     assert_eq!(stored, written, "the bytes of format 2 have changed");
 }
@@ -173,4 +174,60 @@ fn v1_records_of_trials_and_failures_open() {
         (1, 1),
         "new formats need new fixtures"
     );
+}
+
+/// What format 3 of the pack brought: recipes among the extras.
+fn v3_recipe() -> StoredRecipe {
+    let fields = entry(1536, 1, 8).key;
+    StoredRecipe {
+        key: RecipeKey {
+            device: fields.fields().device.clone(),
+            model: "5b".repeat(32),
+            weights: "c4".repeat(32),
+            code: "cpu-1".into(),
+        },
+        name: "small".into(),
+        default: "f32".into(),
+        parts: [("0", "native"), ("11", "bf16"), ("head", "native"), ("caches", "bf16")]
+            .map(|(part, precision)| (part.to_owned(), precision.to_owned()))
+            .into(),
+        evidence: RecipeEvidence {
+            kl: 1.75e-3,
+            max_kl: 2e-3,
+            max_rel_err: 0.02,
+            calibration: "a0".repeat(32),
+            positions: 256,
+            tokens: 1,
+            time_ns: 1.25e6,
+            reference_ns: 4.5e6,
+        },
+        front: vec![
+            FrontPoint { kl: 0.0, time_ns: 4.5e6, recipe: "f32".into() },
+            FrontPoint { kl: 1.75e-3, time_ns: 1.25e6, recipe: "f32, 11+caches bf16, 0+head native".into() },
+        ],
+        provenance: entry(1536, 1, 8).provenance,
+    }
+}
+
+#[test]
+fn v3_packs_and_v1_recipes_open() {
+    let recipe = v3_recipe();
+    let mut all = v2_contents();
+    all.recipes.insert(recipe.key.store_key(), recipe.clone());
+    let manifest = Manifest {
+        note: "the third format".into(),
+        ..Manifest::describe(all.entries.values(), "0.1.0", 1_700_000_000)
+    };
+    let written = all.encode(&manifest).unwrap();
+    bless("v3", "pack.jetpack", &written);
+    bless("v3", "recipe.bin", &recipe.encode().unwrap());
+    let stored = std::fs::read(fixture("v3", "pack.jetpack")).unwrap();
+    let loaded = Pack::from_bytes(stored.clone(), "fixture").unwrap();
+    loaded.verify().unwrap();
+    assert_eq!((loaded.format(), loaded.recipe(&recipe.key).unwrap()), (3, Some(recipe.clone())));
+    assert_eq!(Contents::of_pack(&loaded).unwrap(), all);
+    assert_eq!(stored, written, "the bytes of format 3 have changed");
+    let record = std::fs::read(fixture("v3", "recipe.bin")).unwrap();
+    assert_eq!(StoredRecipe::decode(&record, "fixture").unwrap(), recipe);
+    assert_eq!((pack::FORMAT, recipe::FORMAT), (3, 1), "new formats need fixtures of their own");
 }

@@ -5,8 +5,8 @@ use crate::common::exit::{self, HELP};
 use crate::common::log::Verbosity;
 use crate::common::signal;
 use crate::tune::{
-    coverage, diff, doctor, explain, export, gc, import, landscape, merge, pin, plan, run, show, verify,
-    worker,
+    coverage, diff, doctor, explain, export, gc, import, landscape, merge, pin, plan, precision, run, show,
+    verify, worker,
 };
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -27,6 +27,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Verify(Box<verify::VerifyArgs>),
     Plan(Box<plan::PlanArgs>),
+    Precision(Box<precision::PrecisionArgs>),
     Coverage(Box<coverage::CoverageArgs>),
     Show(show::ShowArgs),
     Explain(explain::ExplainArgs),
@@ -58,6 +59,7 @@ fn dispatch(tune: JetTune) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args, notes),
         Command::Verify(args) => verify::run(&args, notes),
         Command::Plan(args) => plan::run(&args, notes),
+        Command::Precision(args) => precision::run(&args, notes),
         Command::Coverage(args) => coverage::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -58,7 +58,7 @@ fn tune(folder: &Path, effort: Effort, budget: Duration) -> Result<Report, Box<d
     let device = open("cpu", 0)?;
     let load = options(folder);
     let tasks =
-        plan_target(&*device, &Example::target(), load.random_format, load.precision, &token_buckets(PIECE))?;
+        plan_target(&*device, &Example::target(), load.random_format, Precision::default(), &token_buckets(PIECE))?;
     let (bench, clock, stop) = (DeviceBench(&*device), SystemClock::default(), AtomicBool::new(false));
     let options = Options { effort, budget: Some(budget), ..Options::default() };
     let mut overlay = Overlay::open(folder, env!("CARGO_PKG_VERSION"))?;

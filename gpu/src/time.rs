@@ -119,7 +119,7 @@ fn time(
         program: layer.program.clone(),
         weights: &weights,
         schedules: &NoSchedules,
-        precision: Precision::Bf16,
+        recipe: Precision::Bf16.into(),
         limits: Limits {
             max_tokens: plan.prefill,
             max_outputs: 1,

@@ -1,6 +1,7 @@
 //! What a device is: it loads programs, runs them on batches, and can run each of its kernels alone for the tuner.
 
 use crate::Error;
+use crate::recipe::Recipe;
 use crate::select::{ScheduleSource, Selection};
 use crate::weights::WeightSource;
 use jet_codegen::op::{BufId, StateId};
@@ -39,6 +40,20 @@ impl Precision {
     /// Every precision with its name on the command line.
     pub const ALL: &[(&'static str, Precision)] =
         &[("f32", Precision::F32), ("bf16", Precision::Bf16), ("native", Precision::Native)];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Native => "native",
+        }
+    }
+
+    /// The precision called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, precision)| *precision)
+    }
 }
 
 /// What an executable must have room for.
@@ -62,8 +77,8 @@ pub struct LoadRequest<'a> {
     pub weights: &'a dyn WeightSource,
     /// Tuned schedules.
     pub schedules: &'a dyn ScheduleSource,
-    /// Arithmetic.
-    pub precision: Precision,
+    /// Arithmetic, part by part.
+    pub recipe: Recipe,
     /// Room.
     pub limits: Limits,
 }
@@ -135,9 +150,26 @@ pub trait Device: Send + Sync {
         &self,
         program: &Program,
         dtype: &dyn Fn(WeightRef) -> Option<DType>,
-        precision: Precision,
+        recipe: &Recipe,
         tokens: &[usize],
     ) -> Vec<Problem>;
+    /// Whether it runs programs whose parts have different precisions.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a recipe of several precisions on a device that has one for the whole program.
+    fn accepts(&self, recipe: &Recipe) -> Result<(), Error> {
+        match recipe.uniform() {
+            Some(_) => Ok(()),
+            None => Err(Error::Unsupported {
+                device: self.name(),
+                op: "a recipe",
+                reason: format!(
+                    "its programs have one precision throughout, and this one is {recipe}; choose one of {}",
+                    Precision::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+                ),
+            }),
+        }
+    }
     /// Bytes that loading `request` will take, by part.
     fn footprint(&self, request: &LoadRequest<'_>) -> Result<Footprint, Error>;
     /// Loads a program.

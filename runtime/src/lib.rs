@@ -22,6 +22,7 @@ mod error;
 pub mod events;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod recipe;
 pub mod schedule_key;
 pub mod select;
 pub mod weights;

@@ -21,9 +21,9 @@ fn a_sample_of_the_ctas_counts_what_all_of_them_do() {
     let whole = open("emulated:sm_80", 1).expect("the emulated device needs nothing");
     let absent = AbsentGpu::open(gpu::parse("a100").expect("a row of the table"));
     for text in [
-        "gemm[accumulate=0 align=8 bias=0 k=64 n=512 out_align=8 tokens=256] bf16",
-        "conv[align=8 bias=1 channels=512 silu=1 taps=4 tokens=64] bf16",
-        "norm[align=8 group=256 shared=0 tokens=64 width=256] bf16 x=f32",
+        "gemm[accumulate=0 align=8 bias=0 k=64 n=1024 out_align=8 tokens=1024] bf16",
+        "conv[align=8 bias=1 channels=512 silu=1 taps=4 tokens=512] bf16",
+        "norm[align=8 group=256 shared=0 tokens=512 width=256] bf16 x=f32",
     ] {
         let problem: Problem = text.parse().expect("it is a problem");
         let values = absent.family(&problem.family).expect("a family").default_values(&problem);

@@ -20,7 +20,7 @@ fn load(device: &dyn Device, program: &Program, precision: Precision) -> Box<dyn
         program: program.clone(),
         weights: &weights,
         schedules: &NoSchedules,
-        precision,
+        recipe: precision.into(),
         limits: LIMITS,
     };
     device.load(request).unwrap_or_else(|e| panic!("{}: {e}", device.name()))
@@ -92,7 +92,7 @@ fn the_problems_of_a_program_are_those_that_loading_asks_for() {
     }
     let program = lower(&dense(Act::Swiglu, 48, 80), LowerOptions::default());
     let gpu = open("emulated:sm_86", 0).expect("the emulated device needs nothing");
-    let problems = gpu.problems(&program, &|_| None, Precision::Bf16, &[1, 8, 64]);
+    let problems = gpu.problems(&program, &|_| None, &Precision::Bf16.into(), &[1, 8, 64]);
     let planned = plan(&program, Numbers::Bf16);
     let asked = load(&*gpu, &program, Precision::Bf16).selection().clone();
     let missing: Vec<_> = problems.iter().filter(|p| asked.tasks.iter().all(|t| t.problem != **p)).collect();

@@ -54,8 +54,8 @@ fn shipped_kernels_are_run_without_a_compiler_and_a_missing_one_is_named() {
     let device =
         |store| Emulated::open_with("emulated:sm_80", store).expect("it is emulated").expect("it opens");
     let load = |device: &dyn Device, schedules: &dyn ScheduleSource| {
-        let (program, precision, limits) = (program.clone(), Precision::Bf16, LIMITS);
-        device.load(LoadRequest { program, weights: &weights, schedules, precision, limits })
+        let (program, recipe, limits) = (program.clone(), Precision::Bf16.into(), LIMITS);
+        device.load(LoadRequest { program, weights: &weights, schedules, recipe, limits })
     };
 
     let factory = device(Some(CubinStore::new(&folder)));

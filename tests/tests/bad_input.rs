@@ -80,7 +80,7 @@ impl Spoilt {
 fn options() -> LoadOptions {
     LoadOptions {
         context: Some(64),
-        precision: Precision::F32,
+        precision: Precision::F32.into(),
         threads: 2,
         schedules: Schedules::off(),
         ..LoadOptions::default()

@@ -20,8 +20,11 @@ pub struct PlanAsk {
     pub random: bool,
     /// How random matrices are stored, by name.
     pub random_format: String,
-    /// The arithmetic, by name.
+    /// The arithmetic of the parts that are not listed, by name.
     pub precision: String,
+    /// Parts of the model whose arithmetic is another, both by name.
+    #[serde(default)]
+    pub parts: BTreeMap<String, String>,
     /// Token counts.
     pub tokens: Vec<usize>,
 }

@@ -9,6 +9,7 @@ use crate::tasks::Task;
 use jet_models::target::Target;
 use jet_numerics::DType;
 use jet_runtime::device::{Device, Precision};
+use jet_runtime::recipe::Recipe;
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,9 +77,12 @@ impl Host for DeviceHost {
         let target = if ask.random { Target::from_spec(target.spec().clone()) } else { target };
         let format = DType::ALL.into_iter().find(|d| d.name() == ask.random_format);
         let format = format.ok_or_else(|| format!("`{}` is no number format", ask.random_format))?;
-        let precision = Precision::ALL.iter().find(|(name, _)| *name == ask.precision);
-        let precision = precision.ok_or_else(|| format!("`{}` is no precision", ask.precision))?.1;
-        plan_target(&*self.device, &target, format, precision, &ask.tokens).map_err(|e| e.to_string())
+        let named = |name: &str| Precision::named(name).ok_or_else(|| format!("`{name}` is no precision"));
+        let mut recipe = Recipe::from(named(&ask.precision)?);
+        for (part, precision) in &ask.parts {
+            recipe = recipe.with(part.parse()?, named(precision)?);
+        }
+        plan_target(&*self.device, &target, format, recipe, &ask.tokens).map_err(|e| e.to_string())
     }
 
     fn work(&self, work: &mut dyn FnMut(&dyn Workbench)) {

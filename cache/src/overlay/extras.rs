@@ -7,6 +7,7 @@ use crate::envelope::{Stored, magic_of};
 use crate::error::CacheError;
 use crate::failure::{CandidateKey, Failure};
 use crate::key::{StoreKey, TaskKey};
+use crate::recipe::StoredRecipe;
 use crate::trials::Trials;
 
 impl Overlay {
@@ -57,6 +58,8 @@ impl Overlay {
                 all.trials.extend(self.readable(&key, &value).map(|trials| (key, trials)));
             } else if magic_of(&value) == Some(Failure::KIND.magic) {
                 all.failures.extend(self.readable(&key, &value).map(|failure| (key, failure)));
+            } else if magic_of(&value) == Some(StoredRecipe::KIND.magic) {
+                all.recipes.extend(self.readable(&key, &value).map(|recipe| (key, recipe)));
             }
         }
     }

@@ -19,6 +19,8 @@ pub struct Imported {
     pub replaced: usize,
     /// Tasks whose stored record is the same or stronger, and stays.
     pub kept: usize,
+    /// Recipes that were not here, or older.
+    pub recipes: usize,
     /// Kernels that were not stored before.
     pub cubins: usize,
     /// Kernels that entries name and that neither the pack nor this machine has: they will be compiled.
@@ -35,7 +37,7 @@ impl Overlay {
     /// # Errors
     /// [`CacheError::Conflicts`]; those of [`Overlay::commit`].
     pub fn import(&mut self, contents: Contents, host: &str, strict: bool) -> Result<Imported, CacheError> {
-        let Contents { entries, trials, failures, cubins } = contents;
+        let Contents { entries, trials, failures, recipes, cubins } = contents;
         let mut out = Imported::default();
         let mut chosen = Vec::new();
         for arrival in entries.into_values() {
@@ -70,6 +72,7 @@ impl Overlay {
         self.seal_new(trials.into_iter(), &mut sealed)?;
         self.seal_new(failures.into_iter(), &mut sealed)?;
         self.put_sealed_extras(&sealed)?;
+        out.recipes = self.import_recipes(recipes.into_values())?;
         Ok(out)
     }
 

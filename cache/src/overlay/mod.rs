@@ -5,14 +5,15 @@
 //! has lost is taken from the snapshot, and a damaged snapshot is written anew from the store. A process that is killed
 //! between the two leaves a snapshot that is one commit behind, and the next opening completes it.
 //!
-//! Beside the entries the store keeps *extras*, which only tuners read: side records of all candidates, and candidates
-//! that failed. Compiled kernels are files in a folder of their own.
+//! Beside the entries the store keeps *extras*: the recipes of models, which sessions read too, and for tuners alone side
+//! records of all candidates, and candidates that failed. Compiled kernels are files in a folder of their own.
 
 mod compact;
 mod extras;
 mod import;
 mod lock;
 mod open;
+mod recipes;
 mod sweep;
 
 pub use import::Imported;
@@ -25,7 +26,8 @@ use crate::entry::{Entry, Status};
 use crate::error::CacheError;
 use crate::folders::Layout;
 use crate::key::StoreKey;
-use crate::pack::{self, Manifest};
+use crate::pack::Manifest;
+use crate::recipe::StoredRecipe;
 use crate::store::{MemoryStore, Store};
 use lock::Lock;
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ pub struct Overlay {
     store: Box<dyn Store>,
     extras: Box<dyn Store>,
     entries: BTreeMap<StoreKey, Entry>,
+    recipes: BTreeMap<StoreKey, StoredRecipe>,
     cubins: CubinStore,
     jet: String,
     notices: Vec<String>,
@@ -86,7 +89,8 @@ impl Overlay {
     pub fn detached(root: &Path, jet: &str) -> Result<Self, CacheError> {
         let mut overlay = Self::in_memory(jet);
         let snapshot = open::read_snapshot(&Layout::of(root).snapshot, &mut overlay.notices)?;
-        overlay.entries = snapshot.unwrap_or_default();
+        let snapshot = snapshot.unwrap_or_default();
+        (overlay.entries, overlay.recipes) = (snapshot.entries, snapshot.recipes);
         Ok(overlay)
     }
 
@@ -97,6 +101,7 @@ impl Overlay {
             store: Box::new(MemoryStore::default()),
             extras: Box::new(MemoryStore::default()),
             entries: BTreeMap::new(),
+            recipes: BTreeMap::new(),
             cubins: CubinStore::in_memory(),
             jet: jet.to_owned(),
             notices: Vec::new(),
@@ -182,7 +187,7 @@ impl Overlay {
     /// Everything, to be merged, compared or packed: entries, extras, and the kernels that entries name. A kernel that
     /// cannot be read is left out, with a notice.
     pub fn contents(&mut self) -> Contents {
-        let mut all = Contents { entries: self.entries.clone(), ..Contents::default() };
+        let mut all = self.for_sessions();
         self.add_extras(&mut all);
         let missing = all.bind_cubins();
         for digest in missing {
@@ -194,13 +199,18 @@ impl Overlay {
         all
     }
 
-    /// Writes all entries as a pack, without extras and kernels.
+    /// Writes all entries and recipes as a pack, without what only tuners want and without kernels.
     ///
     /// # Errors
     /// [`CacheError::NotWritable`].
     pub fn export(&self, path: &Path) -> Result<(), CacheError> {
         let manifest = Manifest::describe(self.entries.values(), &self.jet, now());
-        pack::write(path, &manifest, self.entries.values(), &[])
+        self.for_sessions().write(path, &manifest)
+    }
+
+    /// What sessions read.
+    fn for_sessions(&self) -> Contents {
+        Contents { entries: self.entries.clone(), recipes: self.recipes.clone(), ..Contents::default() }
     }
 
     /// Stores entries in place of what is there, all of them with one flush and one snapshot.

@@ -3,8 +3,10 @@
 use super::extras::pairs;
 use super::lock::Lock;
 use super::{Overlay, compact};
+use crate::contents::Contents;
 use crate::cubins::CubinStore;
 use crate::entry::Entry;
+use crate::envelope::Stored as _;
 use crate::error::CacheError;
 use crate::files;
 use crate::folders::Layout;
@@ -26,9 +28,10 @@ pub(super) fn open(root: &Path, jet: &str, patience: Duration) -> Result<Overlay
     compact::finish(&layout)?;
     let mut stores = open_stores(&layout.store, patience, &mut notices)?;
     let mut entries = read_entries(&mut *stores.entries, stores.pairs, &mut notices)?;
-    let complete = snapshot.as_ref().is_some_and(|old| *old == entries);
+    let complete = snapshot.as_ref().is_some_and(|old| old.entries == entries);
+    let snapshot = snapshot.unwrap_or_default();
     let lost: Vec<(StoreKey, Entry)> =
-        snapshot.into_iter().flatten().filter(|(key, _)| !entries.contains_key(key)).collect();
+        snapshot.entries.into_iter().filter(|(key, _)| !entries.contains_key(key)).collect();
     let mut sealed = Vec::with_capacity(lost.len());
     for (key, entry) in &lost {
         sealed.push((*key, entry.encode()?));
@@ -37,27 +40,26 @@ pub(super) fn open(root: &Path, jet: &str, patience: Duration) -> Result<Overlay
         stores.entries.put(&pairs(&sealed))?;
     }
     entries.extend(lost);
-    let overlay = Overlay {
+    let mut overlay = Overlay {
         cubins: CubinStore::at(&layout.cubins),
         layout: Some(layout),
         store: stores.entries,
         extras: stores.extras,
         entries,
+        recipes: BTreeMap::new(),
         jet: jet.to_owned(),
         notices,
         _lock: Some(lock),
     };
-    if !complete {
+    let same_recipes = overlay.read_recipes(snapshot.recipes)?;
+    if !complete || !same_recipes {
         overlay.export_snapshot()?;
     }
     Ok(overlay)
 }
 
-/// The snapshot's records; what is damaged is left out with a notice.
-pub(super) fn read_snapshot(
-    path: &Path,
-    notices: &mut Vec<String>,
-) -> Result<Option<BTreeMap<StoreKey, Entry>>, CacheError> {
+/// The snapshot's entries and recipes; what is damaged is left out with a notice.
+pub(super) fn read_snapshot(path: &Path, notices: &mut Vec<String>) -> Result<Option<Contents>, CacheError> {
     let pack = match Pack::load(path) {
         Ok(pack) => pack,
         Err(e @ CacheError::NewerFormat { .. }) => return Err(e),
@@ -67,14 +69,20 @@ pub(super) fn read_snapshot(
         }
     };
     let Some(pack) = pack else { return Ok(None) };
-    let mut entries = BTreeMap::new();
+    let mut all = Contents::default();
     for record in pack.entries() {
         match record {
-            Ok(entry) => drop(entries.insert(*entry.key.store_key(), (*entry).clone())),
+            Ok(entry) => drop(all.entries.insert(*entry.key.store_key(), (*entry).clone())),
             Err(damaged) => notices.push(damaged.to_string()),
         }
     }
-    Ok(Some(entries))
+    for record in pack.recipes() {
+        match record {
+            Ok(recipe) => drop(all.recipes.insert(recipe.place(), recipe)),
+            Err(damaged) => notices.push(damaged.to_string()),
+        }
+    }
+    Ok(Some(all))
 }
 
 /// The two durable stores, and what the first holds.

@@ -128,6 +128,7 @@ impl Overlay {
         let sized = |bytes: Result<Vec<u8>, CacheError>| bytes.map_or(0, |b| b.len() as u64);
         let live: u64 = self.entries.values().map(|e| sized(e.encode())).sum::<u64>()
             + extras.trials.values().map(|t| sized(t.encode())).sum::<u64>()
+            + extras.recipes.values().map(|r| sized(r.encode())).sum::<u64>()
             + extras.failures.values().map(|f| sized(f.encode())).sum::<u64>();
         if folder_bytes(&store) > 2 * live + WASTE { self.compact() } else { Ok(()) }
     }

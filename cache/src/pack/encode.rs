@@ -1,12 +1,14 @@
 //! Writing a pack.
 
-use super::{FORMAT, FORMAT_OF_ENTRIES, MAGIC, Manifest};
+use super::{FORMAT, FORMAT_OF_ENTRIES, FORMAT_OF_EXTRAS, MAGIC, Manifest};
 use crate::bytes::sum;
 use crate::digest::Digest;
 use crate::entry::Entry;
+use crate::envelope::magic_of;
 use crate::error::CacheError;
 use crate::files;
 use crate::key::StoreKey;
+use crate::recipe;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -27,7 +29,7 @@ pub fn encode<'a>(
     encode_with_extras(manifest, entries, &BTreeMap::new(), attachments)
 }
 
-/// [`encode`] with side records and failures, sealed already.
+/// [`encode`] with side records, failures and recipes, sealed already.
 pub(crate) fn encode_with_extras<'a>(
     manifest: &Manifest,
     entries: impl IntoIterator<Item = &'a Entry>,
@@ -43,7 +45,7 @@ pub(crate) fn encode_with_extras<'a>(
     let manifest = serde_json::to_vec(manifest).expect("a manifest is text and numbers");
     let sizes = records.values().chain(extras.values()).map(Vec::len);
     let data: usize = sizes.chain(attachments.values().map(|a| a.len())).sum();
-    let format = if extras.is_empty() { FORMAT_OF_ENTRIES } else { FORMAT };
+    let format = format_for(extras);
 
     let mut out = MAGIC.to_vec();
     out.extend(format.to_be_bytes());
@@ -76,6 +78,18 @@ pub(crate) fn encode_with_extras<'a>(
     records.values().chain(extras.values()).for_each(|record| out.extend(record));
     attachments.values().for_each(|bytes| out.extend(*bytes));
     Ok(out)
+}
+
+/// The lowest format that has room for these extras.
+fn format_for(extras: &BTreeMap<StoreKey, Vec<u8>>) -> u32 {
+    let recipe = |bytes: &Vec<u8>| magic_of(bytes) == Some(recipe::MAGIC);
+    if extras.is_empty() {
+        FORMAT_OF_ENTRIES
+    } else if extras.values().any(recipe) {
+        FORMAT
+    } else {
+        FORMAT_OF_EXTRAS
+    }
 }
 
 fn count(n: usize) -> Result<u32, CacheError> {

@@ -5,8 +5,9 @@
 //! not touch the data: a record is verified and parsed when it is first asked for, and kept. Look-ups take no lock and
 //! any number of processes can read the same file. `docs/format.md` draws the bytes.
 //!
-//! Sessions ask for entries. A pack may also carry the *extras* that only tuners want, side records and failures
-//! (format 2), and as attachments the compiled kernels that entries name, each once.
+//! Sessions ask for entries, and for the recipe of their model. A pack may also carry the *extras* that only tuners want,
+//! side records and failures (format 2; recipes among them, format 3), and as attachments the compiled kernels that entries
+//! name, each once.
 
 mod encode;
 mod parse;
@@ -22,6 +23,7 @@ use crate::error::CacheError;
 use crate::failure::Failure;
 use crate::files;
 use crate::key::StoreKey;
+use crate::recipe::{RecipeKey, StoredRecipe};
 use crate::trials::Trials;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -30,9 +32,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-/// The highest format of the pack file. A file of a higher one is refused by name. A pack without extras is written as
-/// [`FORMAT_OF_ENTRIES`], which every jet reads.
-pub const FORMAT: u32 = 2;
+/// The highest format of the pack file. A file of a higher one is refused by name. A pack without recipes is written as
+/// [`FORMAT_OF_EXTRAS`], one without extras as [`FORMAT_OF_ENTRIES`], which every jet reads.
+pub const FORMAT: u32 = 3;
+
+/// The format of a pack whose extras are side records and failures.
+pub const FORMAT_OF_EXTRAS: u32 = 2;
 
 /// The format of a pack that holds entries and attachments only.
 pub const FORMAT_OF_ENTRIES: u32 = 1;
@@ -202,6 +207,22 @@ impl Pack {
         self.extras_of()
     }
 
+    /// Every recipe in store order.
+    pub fn recipes(&self) -> impl Iterator<Item = Result<StoredRecipe, CacheError>> + '_ {
+        self.extras_of()
+    }
+
+    /// The recipe under `key`.
+    ///
+    /// # Errors
+    /// [`CacheError::Damaged`] where its bytes are not those that the index vouches for.
+    pub fn recipe(&self, key: &RecipeKey) -> Result<Option<StoredRecipe>, CacheError> {
+        let key = key.store_key();
+        let Ok(at) = self.extras.binary_search_by_key(&key, |(there, _)| *there) else { return Ok(None) };
+        let read = self.read_record(&key, &self.extras[at].1);
+        read.map(Some).map_err(|reason| CacheError::Damaged { what: self.name.clone(), reason })
+    }
+
     /// The digests of the files that travel with the records, in order.
     pub fn attachments(&self) -> impl ExactSizeIterator<Item = Digest> + '_ {
         self.attachments.keys().copied()
@@ -228,6 +249,7 @@ impl Pack {
         self.entries().try_for_each(|entry| entry.map(drop))?;
         self.trials().try_for_each(|trials| trials.map(drop))?;
         self.failures().try_for_each(|failure| failure.map(drop))?;
+        self.recipes().try_for_each(|recipe| recipe.map(drop))?;
         self.check_kinds()?;
         self.attachments.keys().try_for_each(|digest| self.attachment(digest).map(drop))
     }
@@ -244,7 +266,7 @@ impl Pack {
 
     /// That every extra is of a kind that this build knows: a new kind comes with a new format of the pack.
     pub(crate) fn check_kinds(&self) -> Result<(), CacheError> {
-        let known = [Trials::KIND.magic, Failure::KIND.magic];
+        let known = [Trials::KIND.magic, Failure::KIND.magic, StoredRecipe::KIND.magic];
         let stranger =
             |row: &Row| magic_of(&self.bytes[row.place.clone()]).is_none_or(|magic| !known.contains(&magic));
         match self.extras.iter().find(|(_, row)| stranger(row)) {
@@ -396,8 +418,8 @@ mod tests {
     #[test]
     fn a_newer_format_is_named_as_such() {
         let mut newer = bytes();
-        newer[11] = 3;
-        assert!(Pack::from_bytes(newer, "p").unwrap_err().to_string().contains("format 3"));
+        newer[11] = 4;
+        assert!(Pack::from_bytes(newer, "p").unwrap_err().to_string().contains("format 4"));
     }
 
     #[test]

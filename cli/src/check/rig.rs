@@ -138,7 +138,7 @@ impl Rig<'_> {
         };
         let program = self.program.clone();
         let request =
-            LoadRequest { program, weights: self.weights, schedules, precision: self.precision, limits };
+            LoadRequest { program, weights: self.weights, schedules, recipe: self.precision.into(), limits };
         Ok(self.device.load(request)?)
     }
 

@@ -50,7 +50,7 @@ pub fn all(
     precision: Precision,
     tokens: &[usize],
 ) -> Vec<Forced> {
-    let problems = device.problems(program, dtype, precision, tokens);
+    let problems = device.problems(program, dtype, &precision.into(), tokens);
     let mut forced = Vec::new();
     for family in device.families() {
         for param in family.params() {

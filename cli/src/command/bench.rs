@@ -1,7 +1,7 @@
 //! `jet bench`: how fast prefill and decode are.
 
 use super::generation::{self, ScheduleCounts};
-use crate::common::args::{LoadArgs, TARGET, precision_name};
+use crate::common::args::{LoadArgs, TARGET};
 use crate::common::exit::{INTERRUPTED, Usage};
 use crate::common::signal::Graceful;
 use crate::common::table::Table;
@@ -81,7 +81,7 @@ struct Bench<'a> {
     weights: &'a str,
     random_seed: Option<u64>,
     device: String,
-    precision: &'static str,
+    precision: String,
     grade: &'static str,
     runs: usize,
     prefill_tokens_per_second: f64,
@@ -136,7 +136,7 @@ pub(crate) fn run(args: &BenchArgs, notes: bool) -> Result<ExitCode> {
         weights: &session.origin().weights,
         random_seed: session.origin().seed,
         device: session.device().describe(),
-        precision: precision_name(session.precision()),
+        precision: session.recipe().to_string(),
         grade: "measured",
         runs: args.runs,
         prefill_tokens_per_second: prefill.median,

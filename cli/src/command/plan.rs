@@ -1,6 +1,6 @@
 //! `jet plan`: what would run, and where its buffers live.
 
-use crate::common::args::{DeviceArgs, RandomArgs, TARGET, precision_name};
+use crate::common::args::{DeviceArgs, RandomArgs, TARGET};
 use crate::common::exit::Usage;
 use crate::common::output;
 use crate::common::table::Table;
@@ -11,6 +11,7 @@ use jet_codegen::memory::{self, MemoryPlan};
 use jet_codegen::program::{Program, Rows, StateShape};
 use jet_codegen::schedule::Problem;
 use jet_codegen::{LowerOptions, lower};
+use jet_models::session::Schedules;
 use jet_models::target::Target;
 use jet_runtime::{bytes, device};
 use serde::Serialize;
@@ -42,7 +43,7 @@ pub(crate) struct PlanArgs {
 struct Plan<'a> {
     model: &'a str,
     device: String,
-    precision: &'static str,
+    precision: String,
     tokens: usize,
     outputs: usize,
     program: &'a Program,
@@ -57,15 +58,16 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
     let target = Target::resolve(&args.target)?;
     let weights = target.formats(args.random.random_format)?;
     let device = device::open(&args.device.device, args.device.threads)?;
+    let recipe = args.device.recipe(&*device, &target, &args.random, &Schedules::default().open())?;
     let program = lower(target.spec(), LowerOptions::default());
     let plan = memory::plan(&program, args.tokens, args.outputs);
     let dtype = |id| weights.info(id).ok().map(|info| info.dtype);
-    let tasks = device.problems(&program, &dtype, args.device.precision, &[args.tokens]);
+    let tasks = device.problems(&program, &dtype, &recipe, &[args.tokens]);
     if args.json {
         output::json(&Plan {
             model: &target.spec().name,
             device: device.describe(),
-            precision: precision_name(args.device.precision),
+            precision: recipe.to_string(),
             tokens: args.tokens,
             outputs: args.outputs,
             program: &program,

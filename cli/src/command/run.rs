@@ -1,7 +1,7 @@
 //! `jet run`: a prompt in, an answer out.
 
 use super::generation::{self, GenerationArgs, ScheduleCounts};
-use crate::common::args::{LoadArgs, TARGET, precision_name};
+use crate::common::args::{LoadArgs, TARGET};
 use crate::common::exit::{INTERRUPTED, Usage};
 use crate::common::signal::Graceful;
 use crate::common::{memory, output};
@@ -56,7 +56,7 @@ struct Answer<'a> {
     weights: &'a str,
     random_seed: Option<u64>,
     device: String,
-    precision: &'static str,
+    precision: String,
     prompt_ids: &'a [u32],
     prompt_tokens: usize,
     tokens: &'a [u32],
@@ -205,7 +205,7 @@ fn json(session: &Session, prompt: &[u32], answer: &Generated) -> Result<()> {
         weights: &session.origin().weights,
         random_seed: session.origin().seed,
         device: session.device().describe(),
-        precision: precision_name(session.precision()),
+        precision: session.recipe().to_string(),
         prompt_ids: prompt,
         prompt_tokens: answer.prompt_tokens,
         tokens: &answer.tokens,

@@ -2,10 +2,12 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser as _};
-use jet_cache::{Mode, Pack};
-use jet_models::session::{LoadOptions, Schedules};
+use jet_cache::{Mode, Pack, ScheduleCache};
+use jet_models::session::{Arithmetic, LoadOptions, Schedules};
+use jet_models::target::{Random, Target};
 use jet_numerics::DType;
-use jet_runtime::device::Precision;
+use jet_runtime::device::{Device, Precision};
+use jet_runtime::recipe::Recipe;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,22 +24,35 @@ pub(crate) struct DeviceArgs {
     /// Worker threads; 0 is one for each physical core.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) threads: usize,
-    /// Arithmetic of the matrices: `native` is what the weights' format is best served with.
+    /// Arithmetic of the matrices: `native` is what the weights' format is best served with, `tuned` what `jet-tune
+    /// precision` chose for this model on this device, block by block.
     #[arg(long, default_value = "native", value_parser = precision_parser())]
-    pub(crate) precision: Precision,
+    pub(crate) precision: Arithmetic,
 }
 
-fn precision_parser() -> impl clap::builder::TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(Precision::ALL.iter().map(|(name, _)| *name)).map(|name| {
-        let found = Precision::ALL.iter().find(|(n, _)| *n == name);
-        found.map(|(_, p)| *p).expect("clap lets only listed values through")
-    })
+impl DeviceArgs {
+    /// The arithmetic of `target` on `device`; a tuned one is looked for in `schedules`.
+    pub(crate) fn recipe(
+        &self,
+        device: &dyn Device,
+        target: &Target,
+        random: &RandomArgs,
+        schedules: &ScheduleCache,
+    ) -> anyhow::Result<Recipe> {
+        if let Arithmetic::Given(recipe) = &self.precision {
+            return Ok(recipe.clone());
+        }
+        let weights = target.weights(random.or_where_none_are(target))?;
+        Ok(self.precision.resolve(device, &*weights, schedules)?)
+    }
 }
 
-/// The name of a precision on the command line.
-pub(crate) fn precision_name(precision: Precision) -> &'static str {
-    let found = Precision::ALL.iter().find(|(_, p)| *p == precision);
-    found.map(|(name, _)| *name).expect("every precision is listed")
+/// The word for what `jet-tune precision` chose.
+const TUNED: &str = "tuned";
+
+fn precision_parser() -> impl clap::builder::TypedValueParser<Value = Arithmetic> {
+    let names = Precision::ALL.iter().map(|(name, _)| *name).chain([TUNED]);
+    PossibleValuesParser::new(names).map(|name| Precision::named(&name).map_or(Arithmetic::Tuned, Into::into))
 }
 
 /// Random weights instead of stored ones.
@@ -49,6 +64,14 @@ pub(crate) struct RandomArgs {
     /// How random matrices are stored, as in bf16, f32, q4_1.
     #[arg(long, default_value = "bf16", value_name = "FORMAT", value_parser = weight_format)]
     pub(crate) random_format: DType,
+}
+
+impl RandomArgs {
+    /// The random weights of a command that takes some for a target without weights: those asked for, else of seed 0.
+    pub(crate) fn or_where_none_are(&self, target: &Target) -> Option<Random> {
+        let seed = self.random.or_else(|| (!target.has_weights()).then_some(0));
+        seed.map(|seed| Random { seed, format: self.random_format })
+    }
 }
 
 fn weight_format(text: &str) -> Result<DType, String> {
@@ -88,7 +111,7 @@ impl LoadArgs {
         LoadOptions {
             device: self.device.device.clone(),
             threads: self.device.threads,
-            precision: self.device.precision,
+            precision: self.device.precision.clone(),
             context: self.context,
             schedules: Schedules {
                 mode: self.schedules,

@@ -80,12 +80,13 @@ pub(crate) fn run(args: &CoverageArgs) -> Result<ExitCode> {
     // As `jet-tune run` does: with random weights where some are asked for, or where the target has none.
     let random = args.random.random.is_some() || !target.has_weights();
     let planned = if random { Target::from_spec(target.spec().clone()) } else { target.clone() };
-    let tasks = plan_target(&*device, &planned, args.random.random_format, args.device.precision, &tokens)?;
     let local = match args.no_local {
         true => ScheduleCache::empty(Mode::Default),
         false => ScheduleCache::open(&schedules_folder()?, Mode::Default),
     };
     let cache = args.pack.iter().fold(local, |cache, pack| cache.over(Arc::clone(pack)));
+    let recipe = args.device.recipe(&*device, &target, &args.random, &cache)?;
+    let tasks = plan_target(&*device, &planned, args.random.random_format, recipe, &tokens)?;
     let cache = cache.here(device.fingerprint().soft);
     cache.notices().iter().for_each(|notice| output::complain(&format!("note: {notice}")));
     let legal: Vec<_> = tasks

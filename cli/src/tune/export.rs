@@ -32,7 +32,7 @@ pub(crate) struct ExportArgs {
     /// Take the side records and the failed candidates along, for a backup or for other tuners.
     #[arg(long)]
     all: bool,
-    /// Only tasks whose short id begins so, or whose label contains this.
+    /// Only tasks whose short id begins so, or whose label contains this; recipes whose label contains it.
     #[arg(long, value_name = "TASK")]
     only: Option<String>,
     /// A note for whoever reads the pack.
@@ -51,6 +51,7 @@ struct Exported {
     entries: usize,
     trials: usize,
     failures: usize,
+    recipes: usize,
     cubins: usize,
     missing_cubins: Vec<jet_cache::Digest>,
     /// Tasks without their kernel, each with the reason.
@@ -72,9 +73,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     if let Some(wanted) = &args.only {
         all.entries.retain(|_, entry| names::is_named(entry, wanted));
         let kept = &all.entries;
+        all.recipes.retain(|_, recipe| recipe.to_string().contains(wanted.as_str()));
         all.trials.retain(|_, trials| kept.contains_key(trials.key.store_key()));
     }
-    if all.entries.is_empty() {
+    if all.entries.is_empty() && all.recipes.is_empty() {
         return Err(anyhow!(
             "there is nothing to export in {}; tune a model: jet-tune run TARGET",
             folder.display()
@@ -104,6 +106,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
         entries: all.entries.len(),
         trials: all.trials.len(),
         failures: all.failures.len(),
+        recipes: all.recipes.len(),
         cubins: all.cubins.len(),
         missing_cubins: missing,
         uncompiled,
@@ -134,6 +137,9 @@ fn shown(e: &Exported) -> String {
         out += &format!("{} side records, {} failed candidates\n", e.trials, e.failures);
     }
     e.uncompiled.iter().for_each(|task| out += &format!("without its kernel: {task}\n"));
+    if e.recipes > 0 {
+        out += &format!("{} recipes of precisions\n", e.recipes);
+    }
     e.devices.iter().for_each(|device| out += &format!("for {device}\n"));
     let missing = e.missing_cubins.iter();
     missing.for_each(|digest| {

@@ -49,6 +49,8 @@ fn shown(done: &Imported, place: &str) -> String {
     let mut out = conflicts(&done.conflicts);
     let missing = done.missing_cubins.iter();
     missing.for_each(|digest| out += &format!("missing kernel {digest}: it will be compiled\n"));
-    let Imported { added, replaced, kept, cubins, .. } = done;
-    out + &format!("{added} added, {replaced} replaced, {kept} kept, {cubins} kernels, in {place}\n")
+    let Imported { added, replaced, kept, recipes, cubins, .. } = done;
+    out + &format!(
+        "{added} added, {replaced} replaced, {kept} kept, {recipes} recipes, {cubins} kernels, in {place}\n"
+    )
 }

@@ -44,6 +44,7 @@ struct Merged {
     entries: usize,
     trials: usize,
     failures: usize,
+    recipes: usize,
     cubins: usize,
     conflicts: Vec<Conflict>,
 }
@@ -69,6 +70,7 @@ pub(crate) fn run(args: &MergeArgs) -> Result<ExitCode> {
         entries: all.entries.len(),
         trials: all.trials.len(),
         failures: all.failures.len(),
+        recipes: all.recipes.len(),
         cubins: all.cubins.len(),
         conflicts,
     };
@@ -81,7 +83,8 @@ pub(crate) fn run(args: &MergeArgs) -> Result<ExitCode> {
 
 fn shown(m: &Merged) -> String {
     let conflicts = conflicts(&m.conflicts);
-    let extras = format!("{} side records, {} failures, {} kernels", m.trials, m.failures, m.cubins);
+    let Merged { trials, failures, recipes, cubins, .. } = m;
+    let extras = format!("{trials} side records, {failures} failures, {recipes} recipes, {cubins} kernels");
     format!("{conflicts}{} entries, {extras} in {}\ndigest {}\n", m.entries, m.output, m.digest)
 }
 

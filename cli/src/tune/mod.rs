@@ -14,6 +14,7 @@ pub(crate) mod merge;
 pub(crate) mod page;
 pub(crate) mod pin;
 pub(crate) mod plan;
+pub(crate) mod precision;
 pub(crate) mod run;
 pub(crate) mod show;
 mod source;

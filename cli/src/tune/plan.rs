@@ -16,7 +16,7 @@ use jet_autotune::search::Kind as Strategy;
 use jet_autotune::{Effort, Options, Outcome, Report, Task, plan_target};
 use jet_cache::{Overlay, folders};
 use jet_codegen::gpu::{self, Gpu};
-use jet_models::session::DEFAULT_PIECE;
+use jet_models::session::{Arithmetic, DEFAULT_PIECE};
 use jet_models::target::Target;
 use jet_runtime::device::{self, Device, token_buckets};
 use jet_runtime::emulated::AbsentGpu;
@@ -106,9 +106,11 @@ pub(crate) fn run(args: &PlanArgs, notes: bool) -> Result<ExitCode> {
         Some(_) => Target::from_spec(target.spec().clone()),
         None => target.clone(),
     };
-    let plan = |device: &dyn Device| {
-        plan_target(device, &tuned, args.random.random_format, args.device.precision, &tokens)
+    let Arithmetic::Given(recipe) = &args.device.precision else {
+        let why = "--precision tuned is of a device that is there; `jet-tune run` tunes its tasks";
+        return Err(Usage(why.to_owned()).into());
     };
+    let plan = |device: &dyn Device| plan_target(device, &tuned, args.random.random_format, recipe, &tokens);
     match args.gpu {
         Some(gpu) => {
             let device = AbsentGpu::open(gpu);

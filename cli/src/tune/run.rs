@@ -3,7 +3,7 @@
 use super::bars::Bars;
 use super::machine::{IsolationArgs, Machine, duration};
 use super::page::Page;
-use crate::common::args::{DeviceArgs, RandomArgs, TARGET, precision_name};
+use crate::common::args::{DeviceArgs, RandomArgs, TARGET};
 use crate::common::exit::{DEGRADED, FAILURE, INTERRUPTED, Usage};
 use crate::common::output;
 use crate::common::signal::Graceful;
@@ -20,9 +20,9 @@ use jet_autotune::{
     Effort, Event, Journal, Options, Outcome, Progress, Report, Task, TuneError, Tuner, parse_budget,
 };
 use jet_cache::{Digest, Grade, Overlay, folders};
-use jet_models::session::DEFAULT_PIECE;
+use jet_models::session::{Arithmetic, DEFAULT_PIECE, Schedules};
 use jet_models::target::Target;
-use jet_runtime::device::token_buckets;
+use jet_runtime::device::{self, token_buckets};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -135,7 +135,7 @@ struct Tuned<'a> {
     weights: &'a str,
     random_seed: Option<u64>,
     device: String,
-    precision: &'static str,
+    precision: String,
     effort: &'static str,
     grade: Grade,
     plan: String,
@@ -165,6 +165,8 @@ struct Subject {
     target: Target,
     seed: Option<u64>,
     weights: String,
+    /// The arithmetic, for a person.
+    recipe: String,
     ask: PlanAsk,
 }
 
@@ -186,14 +188,23 @@ impl Subject {
             Some(seed) => format!("random weights (seed {seed})"),
             None => target.place().to_string(),
         };
+        let recipe = match &args.device.precision {
+            Arithmetic::Given(recipe) => recipe.clone(),
+            Arithmetic::Tuned => {
+                let first = args.device.device.split(',').next().unwrap_or_default().trim();
+                let device = device::open(first, args.device.threads)?;
+                args.device.recipe(&*device, &target, &args.random, &Schedules::default().open())?
+            }
+        };
         let ask = PlanAsk {
             target: args.target.clone(),
             random: seed.is_some(),
             random_format: args.random.random_format.name().to_owned(),
-            precision: precision_name(args.device.precision).to_owned(),
+            precision: recipe.default_precision().name().to_owned(),
+            parts: recipe.exceptions().map(|(part, p)| (part.to_string(), p.name().to_owned())).collect(),
             tokens,
         };
-        Ok(Self { target, seed, weights, ask })
+        Ok(Self { target, seed, weights, recipe: recipe.to_string(), ask })
     }
 }
 
@@ -325,7 +336,7 @@ pub(crate) fn run(args: &RunArgs, notes: bool) -> Result<ExitCode> {
             weights,
             random_seed: subject.seed,
             device: fleet.describe(),
-            precision: precision_name(args.device.precision),
+            precision: subject.recipe.clone(),
             effort: args.effort.name(),
             grade,
             plan,

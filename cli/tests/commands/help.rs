@@ -3,10 +3,11 @@
 use crate::model::{Home, done};
 
 const JET: [&str; 8] = ["run", "chat", "spec", "plan", "check", "bench", "doctor", "completions"];
-const TUNE: [&str; 15] = [
+const TUNE: [&str; 16] = [
     "run",
     "plan",
     "verify",
+    "precision",
     "coverage",
     "show",
     "explain",

@@ -6,6 +6,7 @@ mod help;
 mod interrupts;
 mod model;
 mod plan;
+mod precision;
 mod run;
 mod spec;
 mod store;

@@ -89,6 +89,17 @@ pub enum SessionError {
     /// A sequence that is not open, or more of them than there is room for in one run.
     #[error("{0}")]
     Batch(String),
+    /// The tuned arithmetic was asked for, and there is none.
+    #[error(
+        "`{model}` has no tuned precisions: {reason}; find them with `jet-tune precision TARGET` (same weights, device \
+         and threads), or load it with precision f32, bf16 or native"
+    )]
+    NoRecipe {
+        /// The model's name.
+        model: String,
+        /// What was looked for, and what was there.
+        reason: String,
+    },
     /// There is no tokenizer.
     #[error(
         "`{model}` has no tokenizer ({place}); give token ids in place of text, or load it from a checkpoint that \

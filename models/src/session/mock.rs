@@ -7,8 +7,9 @@ use jet_dsl::weight::WeightRef;
 use jet_numerics::DType;
 use jet_runtime::Error;
 use jet_runtime::device::{
-    Bench, Device, Executable, Fingerprint, Footprint, LoadRequest, Outputs, Precision, Segment, SlotId,
+    Bench, Device, Executable, Fingerprint, Footprint, LoadRequest, Outputs, Segment, SlotId,
 };
+use jet_runtime::recipe::Recipe;
 use jet_runtime::select::Selection;
 use std::sync::{Arc, Mutex};
 
@@ -49,7 +50,7 @@ impl Device for Mock {
         &self,
         _program: &Program,
         _dtype: &dyn Fn(WeightRef) -> Option<DType>,
-        _precision: Precision,
+        _recipe: &Recipe,
         _tokens: &[usize],
     ) -> Vec<Problem> {
         Vec::new()

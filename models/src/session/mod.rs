@@ -1,5 +1,6 @@
 //! [`Session`]: a model loaded on a device, its open sequences, and what it says of itself.
 
+mod arithmetic;
 mod engine;
 mod error;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use arithmetic::{Arithmetic, read_recipe, recipe_key};
 pub use error::SessionError;
 pub use jet_runtime::device::SlotId;
 pub use options::{DEFAULT_CONTEXT, DEFAULT_PIECE, LoadOptions, Schedules};
@@ -21,6 +23,7 @@ use jet_cache::ScheduleCache;
 use jet_codegen::{LowerOptions, lower};
 use jet_dsl::ModelSpec;
 use jet_runtime::device::{self, Device, Footprint, Limits, LoadRequest, Precision};
+use jet_runtime::recipe::Recipe;
 use jet_runtime::schedule_key::CachedSchedules;
 use jet_runtime::select::Selection;
 pub use source::DeviceWeights;
@@ -48,7 +51,7 @@ pub struct Session {
     spec: ModelSpec,
     target: Target,
     device: Arc<dyn Device>,
-    precision: Precision,
+    recipe: Recipe,
     origin: Origin,
     checkpoint: Option<Arc<Checkpoint>>,
     notices: Vec<String>,
@@ -112,13 +115,15 @@ impl Session {
                 .map_or_else(|| weights.describe(), |s| format!("random weights (seed {s})")),
             seed: weights.seed(),
         };
+        let recipe = options.precision.resolve(&*device, &*weights, schedules)?;
+        device.accepts(&recipe)?;
         let source = DeviceWeights::new(&*weights);
         let found = CachedSchedules::new(schedules, &device.fingerprint());
         let request = || LoadRequest {
             program: lower(spec, LowerOptions::default()),
             weights: &source,
             schedules: &found,
-            precision: options.precision,
+            recipe: recipe.clone(),
             limits,
         };
         room(&*device, spec, &request(), limits)?;
@@ -135,7 +140,7 @@ impl Session {
             spec: spec.clone(),
             target: target.clone(),
             device,
-            precision: options.precision,
+            recipe,
             origin,
             checkpoint,
             notices: schedules.notices().to_vec(),
@@ -159,8 +164,8 @@ impl Session {
     }
 
     /// Its arithmetic.
-    pub fn precision(&self) -> Precision {
-        self.precision
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// Where the weights come from, and whether they are random.
@@ -258,7 +263,7 @@ impl Session {
         let SessionError::NotFinite { position, .. } = error else { return error };
         let cause = match self.checkpoint.as_ref().map(|c| c.check_finite()) {
             Some(Err(weights)) => weights.to_string(),
-            Some(Ok(())) if self.precision == Precision::F32 => {
+            Some(Ok(())) if self.recipe.uniform() == Some(Precision::F32) => {
                 "all weights are finite, so the activations overflow float32".to_owned()
             }
             Some(Ok(())) => {

@@ -1,8 +1,8 @@
 //! What a session is loaded with.
 
+use super::Arithmetic;
 use jet_cache::{Mode, Pack, ScheduleCache, folders};
 use jet_numerics::DType;
-use jet_runtime::device::Precision;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct LoadOptions {
     /// Worker threads; 0 is one for each physical core that the process may use.
     pub threads: usize,
     /// Arithmetic of the matrices and format of the KV caches.
-    pub precision: Precision,
+    pub precision: Arithmetic,
     /// Tokens that a sequence may have; `None` is [`DEFAULT_CONTEXT`], or what the model is meant for where that is
     /// less.
     pub context: Option<usize>,
@@ -50,7 +50,7 @@ impl Default for LoadOptions {
         Self {
             device: "cpu".to_owned(),
             threads: 0,
-            precision: Precision::default(),
+            precision: Arithmetic::default(),
             context: None,
             batch: 1,
             piece: DEFAULT_PIECE,

@@ -2,11 +2,35 @@ use super::mock::{Mock, next};
 use super::*;
 use crate::model::Model as _;
 use crate::presets::TinyHybrid;
+use jet_runtime::recipe::Part;
 
 const VOCAB: usize = TinyHybrid::VOCAB as usize;
 
 fn options() -> LoadOptions {
     LoadOptions { random: Some(7), schedules: Schedules::off(), ..LoadOptions::default() }
+}
+
+#[test]
+fn a_device_of_one_precision_refuses_a_recipe_of_several_and_a_tuned_one_must_be_stored() {
+    let mixed = Recipe::from(Precision::F32).with(Part::Layer(1), Precision::Native);
+    let options = |precision| LoadOptions {
+        random: Some(7),
+        precision,
+        schedules: Schedules::off(),
+        ..LoadOptions::default()
+    };
+    let message = load(&Mock::default(), &options(mixed.into())).err().expect("it is mixed").to_string();
+    assert!(
+        message.contains("mock") && message.contains("f32, 1 native") && message.contains("bf16"),
+        "{message}"
+    );
+    let tuned =
+        load(&Mock::default(), &options(Arithmetic::Tuned)).err().expect("none is stored").to_string();
+    assert!(tuned.contains("jet-tune precision TARGET") && tuned.contains("are off"), "{tuned}");
+    assert_eq!(
+        load(&Mock::default(), &options(Precision::Bf16.into())).unwrap().recipe().to_string(),
+        "bf16"
+    );
 }
 
 fn load(mock: &Mock, options: &LoadOptions) -> Result<Session, SessionError> {

@@ -8,6 +8,7 @@ use super::pool::Pool;
 use super::simd::{Features, Isa};
 use crate::Error;
 use crate::device::{Bench, Device, Executable, Fingerprint, Footprint, LoadRequest, Precision};
+use crate::recipe::{Part, Recipe};
 use jet_codegen::memory;
 use jet_codegen::program::{Program, StateShape};
 use jet_codegen::schedule::{Family, Problem};
@@ -96,12 +97,16 @@ impl Device for CpuDevice {
         &self,
         program: &Program,
         dtype: &dyn Fn(WeightRef) -> Option<DType>,
-        precision: Precision,
+        recipe: &Recipe,
         tokens: &[usize],
     ) -> Vec<Problem> {
         let mut seen = HashSet::new();
-        let of = |t: &usize| exec::problems(program, dtype, precision, *t);
+        let of = |t: &usize| exec::problems(program, dtype, recipe, *t);
         tokens.iter().flat_map(of).filter(|p| seen.insert(p.clone())).collect()
+    }
+
+    fn accepts(&self, _recipe: &Recipe) -> Result<(), Error> {
+        Ok(())
     }
 
     fn footprint(&self, request: &LoadRequest<'_>) -> Result<Footprint, Error> {
@@ -119,7 +124,7 @@ impl Device for CpuDevice {
                 (n as u64).div_ceil(dtype.block_len() as u64) * dtype.block_bytes() as u64
             })
             .sum();
-        let kv = kv_type(request.precision).bytes();
+        let kv = kv_type(request.recipe.of(Part::Caches)).bytes();
         let state = |s: StateShape| match s {
             StateShape::Kv { kv_heads, d_head, window } => {
                 2 * kv_heads * d_head * kv * window.map_or(limits.context, |w| w.min(limits.context))

@@ -10,8 +10,9 @@ use jet_codegen::gpu::Gpu;
 use jet_emu::exec::{Checks, Emulator, EmulatorOptions};
 use std::collections::BTreeMap;
 
-/// Clusters of a launch that are run; the others are taken to be like them.
-const SAMPLE: u64 = 4;
+/// Clusters of a launch that are run; the others are taken to be like them. Of the ranges of keys into which a decode is cut
+/// for the longest context most have nothing to do at a shorter one: so few that a sample of four would miss all others.
+const SAMPLE: u64 = 32;
 /// Warp instructions of a launch's sample: what goes on longer is refused as a schedule.
 const PATIENCE: u64 = 200_000_000;
 

@@ -5,6 +5,7 @@ use super::place::{StateLayout, arena};
 use super::{Backend, numbers};
 use crate::Error;
 use crate::device::{Bench, Device, Executable, Fingerprint, Footprint, Grade, LoadRequest, Precision};
+use crate::recipe::Recipe;
 use jet_codegen::arch::Arch;
 use jet_codegen::kernel::families;
 use jet_codegen::launch::{self, Operand, Plan};
@@ -65,6 +66,13 @@ impl<D: Driver> GpuDevice<D> {
     }
 }
 
+impl<D: Driver> GpuDevice<D> {
+    /// The precision of a whole program: its kernels are planned for one kind of numbers.
+    fn one_precision(&self, recipe: &Recipe) -> Result<Precision, Error> {
+        self.accepts(recipe).map(|()| recipe.default_precision())
+    }
+}
+
 impl<D: Driver> Device for GpuDevice<D> {
     fn name(&self) -> String {
         self.driver.name()
@@ -99,20 +107,22 @@ impl<D: Driver> Device for GpuDevice<D> {
         &self,
         program: &Program,
         _dtype: &dyn Fn(WeightRef) -> Option<DType>,
-        precision: Precision,
+        recipe: &Recipe,
         tokens: &[usize],
     ) -> Vec<Problem> {
+        let Some(precision) = recipe.uniform() else { return vec![] };
         let plan = launch::plan(program, numbers(precision));
         let mut seen = HashSet::new();
         tokens.iter().flat_map(|t| plan.problems(*t)).filter(|p| seen.insert(p.clone())).collect()
     }
 
     fn footprint(&self, request: &LoadRequest<'_>) -> Result<Footprint, Error> {
-        Ok(self.measure(&launch::plan(&request.program, numbers(request.precision)), request))
+        let numbers = numbers(self.one_precision(&request.recipe)?);
+        Ok(self.measure(&launch::plan(&request.program, numbers), request))
     }
 
     fn load(&self, request: LoadRequest<'_>) -> Result<Box<dyn Executable>, Error> {
-        let plan = launch::plan(&request.program, numbers(request.precision));
+        let plan = launch::plan(&request.program, numbers(self.one_precision(&request.recipe)?));
         let footprint = self.measure(&plan, &request);
         if let Some(available) = self.memory_available()
             && footprint.total() > available

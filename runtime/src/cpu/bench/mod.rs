@@ -148,7 +148,7 @@ impl Bench for KernelBench {
             program: case.program.clone(),
             weights: &case.weights,
             schedules: &Forced { problem: &self.problem, values },
-            precision: case.precision,
+            recipe: case.precision.into(),
             limits,
         };
         let mut exe = CpuExecutable::load(

@@ -8,6 +8,7 @@ use crate::cpu::pool::Pool;
 use crate::cpu::rope::RopeTable;
 use crate::cpu::simd::Features;
 use crate::device::{LoadRequest, Precision, token_buckets};
+use crate::recipe::Part;
 use crate::select::Selection;
 use crate::weights::Weight;
 use jet_codegen::memory::MemoryPlan;
@@ -26,6 +27,7 @@ pub(crate) struct Loader<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) features: Features,
     selection: Selection,
+    part: Part,
     scratch_len: usize,
     prepared_len: usize,
     packed: &'a mut PackedWeights,
@@ -72,6 +74,7 @@ impl<'a> Loader<'a> {
             pool,
             features,
             selection: Selection::default(),
+            part: Part::Head,
             scratch_len: 0,
             prepared_len: 0,
             packed,
@@ -100,8 +103,14 @@ impl<'a> Loader<'a> {
         a
     }
 
+    /// Goes on to a step of `part`.
+    pub(crate) fn enter(&mut self, part: Part) {
+        self.part = part;
+    }
+
+    /// The precision of the part that is being loaded.
     pub(crate) fn precision(&self) -> Precision {
-        self.request.precision
+        self.request.recipe.of(self.part)
     }
 
     pub(crate) fn max_tokens(&self) -> usize {

@@ -217,7 +217,7 @@ impl CpuExecutable {
         let mut loader = Loader::new(&request, &plan, &pool, features, packed);
         let mut steps = Vec::with_capacity(request.program.steps.len());
         for step in &request.program.steps {
-            steps.push(ops::build(&mut loader, &step.op)?);
+            steps.push(ops::build(&mut loader, step)?);
         }
         let loaded = loader.finish();
         let prologue = ops::angles_step(loaded.angles);

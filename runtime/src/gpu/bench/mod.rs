@@ -113,7 +113,7 @@ pub(super) fn open(
         program,
         weights: &case.weights,
         schedules: &NoSchedules,
-        precision: Precision::F32,
+        recipe: Precision::F32.into(),
         limits,
     };
     let mut exe =
@@ -198,7 +198,7 @@ fn reference(case: &Case, limits: Limits) -> Result<Vec<Vec<f32>>, Error> {
         program: case.program.clone(),
         weights: &case.weights,
         schedules: &NoSchedules,
-        precision: Precision::F32,
+        recipe: Precision::F32.into(),
         limits,
     };
     let mut exe = CpuDevice::new(0).load_own(Footprint::default(), request)?;

@@ -12,6 +12,7 @@ use crate::cpu::device::kv_type;
 use crate::cpu::exec::{Cx, Exec, Loader, Operand, PerBucket, Shared, SharedCell, SlotState, Span, Stateful};
 use crate::cpu::kv_cache::{KvCache, KvLayout, KvType};
 use crate::cpu::pool::Worker;
+use crate::recipe::Part;
 use jet_codegen::op;
 use jet_codegen::op::StateId;
 use jet_codegen::schedule::Problem;
@@ -82,7 +83,7 @@ pub(super) fn problems(a: &op::Attention, kind: KvType, tokens: usize) -> Vec<Pr
 impl Attention {
     pub(super) fn build(l: &mut Loader<'_>, a: &op::Attention) -> Result<Self, Error> {
         let g = geometry(a);
-        let kind = kv_type(l.precision());
+        let kind = kv_type(l.request.recipe.of(Part::Caches));
         let sequences = l.request.limits.max_sequences;
         let prefill =
             l.per_bucket(2..=l.max_tokens(), PREFILL, |tokens| prefill_problem(&g, kind, tokens, tokens))?;

@@ -14,9 +14,9 @@ use super::{Cx, Exec, Loader, Operand};
 use crate::Error;
 use crate::cpu::device::kv_type;
 use crate::cpu::pool::Worker;
-use crate::device::Precision;
+use crate::recipe::{Part, Recipe};
 use jet_codegen::op::Op;
-use jet_codegen::program::Program;
+use jet_codegen::program::{Program, Step};
 use jet_codegen::schedule::{Family, Problem};
 use jet_dsl::weight::WeightRef;
 use jet_numerics::DType;
@@ -35,9 +35,11 @@ pub(crate) const FAMILIES: &[&dyn Family] = &[
     &crate::cpu::gated_delta::GatedDeltaFamily,
 ];
 
-/// Loads one op.
-pub(crate) fn build(l: &mut Loader<'_>, op: &Op) -> Result<Box<dyn Exec>, Error> {
+/// Loads one step, in the precision of the part that it belongs to.
+pub(crate) fn build(l: &mut Loader<'_>, step: &Step) -> Result<Box<dyn Exec>, Error> {
     use elementwise as e;
+    l.enter(Part::of_layer(step.layer));
+    let op = &step.op;
     Ok(match op {
         Op::Embed { table, vocab, out } => Box::new(linear::Embed::build(l, *table, *vocab, *out)?),
         Op::RmsNorm { x, weight, eps, out } => Box::new(e::RmsNorm::build(l, *x, *weight, *eps, *out)?),
@@ -78,13 +80,13 @@ pub(crate) fn angles_step(angles: Vec<Arc<Angles>>) -> Box<dyn Exec> {
 pub(crate) fn problems(
     program: &Program,
     dtype: &dyn Fn(WeightRef) -> Option<DType>,
-    precision: Precision,
+    recipe: &Recipe,
     tokens: usize,
 ) -> Vec<Problem> {
-    let of = |op: &Op| match op {
-        Op::Linear(l) => linear::problems(program, l, dtype, precision, tokens),
-        Op::Experts(e) => experts::problems(e, dtype, precision, tokens),
-        Op::Attention(a) => attention::problems(a, kv_type(precision), tokens),
+    let of = |step: &Step| match &step.op {
+        Op::Linear(l) => linear::problems(program, l, dtype, recipe.of(Part::of_layer(step.layer)), tokens),
+        Op::Experts(e) => experts::problems(e, dtype, recipe.of(Part::of_layer(step.layer)), tokens),
+        Op::Attention(a) => attention::problems(a, kv_type(recipe.of(Part::Caches)), tokens),
         Op::CausalConv { x, taps, .. } => vec![crate::cpu::conv::problem(tokens, x.width, *taps)],
         Op::DynamicConv { u, h, w2, taps, .. } => {
             conv::dynamic_problems(u.width, h.width, *taps, dtype(*w2), tokens)
@@ -93,7 +95,7 @@ pub(crate) fn problems(
         Op::GatedDelta(d) => vec![scans::delta_problem(d, tokens)],
         _ => vec![],
     };
-    program.steps.iter().flat_map(|s| of(&s.op)).collect()
+    program.steps.iter().flat_map(of).collect()
 }
 
 /// This worker's rows of an operand.
