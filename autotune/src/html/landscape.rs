@@ -47,9 +47,9 @@ fn draw(task: &TaskReport) -> String {
         );
     }
     let _ = write!(out, "<path class=\"axis\" d=\"M20 56H{}\"/>", WIDTH - 20.0);
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<text x=\"{}\" y=\"89\" text-anchor=\"middle\">time over the default's ({})</text>\n",
+        "<text x=\"{}\" y=\"89\" text-anchor=\"middle\">time over the default's ({})</text>",
         WIDTH / 2.0,
         time(default)
     );

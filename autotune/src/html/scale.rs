@@ -121,7 +121,7 @@ pub(super) fn axes(x: Log, y: Log, x_title: &str, y_title: &str, units: (&str, &
         (left + right) / 2.0,
         bottom + 36.0
     );
-    let _ = write!(out, "<text x=\"{}\" y=\"{}\">{y_title}</text>\n", left - 80.0, top - 12.0);
+    let _ = writeln!(out, "<text x=\"{}\" y=\"{}\">{y_title}</text>", left - 80.0, top - 12.0);
     out
 }
 
